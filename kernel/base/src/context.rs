@@ -1,0 +1,154 @@
+use std::{fmt, sync::Arc, time::Instant};
+
+use crate::{City, Code, Fault, PluginId, Principal, Reason, Rights, Scope, status};
+
+/// Who calls, for which cities, with which rights and until when. Made at a door from a token, carried in the extensions of every request on the bus.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    pub caller: Caller,
+    /// The plugin that acts for the caller, when one does. The rights are then already the intersection of both.
+    pub actor: Option<PluginActor>,
+    pub rights: Arc<Rights>,
+    /// The city that the call is narrowed to; `None` is the caller's whole scope.
+    pub city: Option<City>,
+    pub deadline: Instant,
+    pub trace: TraceId,
+    /// Plugins whose answers wait for this call, outermost first: the depth limit and the check for cycles read it.
+    pub chain: Vec<PluginId>,
+}
+
+/// Whether somebody proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    Known(Principal),
+    /// No token was sent. Reaches only methods whose scope is ANONYMOUS.
+    Anonymous,
+}
+
+/// The deployment that acts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PluginActor {
+    pub plugin: PluginId,
+    pub version: String,
+    pub city: City,
+}
+
+/// 16 random bytes, in hex in every log line and error of a call; the trace id of W3C Trace Context.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+impl CallContext {
+    /// The same call held to one city: rights outside of it are gone.
+    pub fn narrowed(&self, city: City) -> CallContext {
+        let mut context = self.clone();
+        if city != City::PROVINCE {
+            context.rights = Arc::new(self.rights.narrowed(&Scope::city(city)));
+        }
+        context.city = Some(city);
+        context
+    }
+
+    /// The city of the call, or the only city in which `permission` is held.
+    ///
+    /// # Errors
+    /// CITY_REQUIRED when neither names one.
+    pub fn required_city(&self, permission: &str) -> Result<City, CityRequired> {
+        self.city.or_else(|| self.rights.scope_of(permission, None).only_city()).ok_or(CityRequired)
+    }
+
+    /// The id of the caller, `anonymous` without one.
+    pub fn caller_id(&self) -> &str {
+        match &self.caller {
+            Caller::Known(principal) => principal.id.as_str(),
+            Caller::Anonymous => "anonymous",
+        }
+    }
+
+    /// Requires a permission on a resource in a city.
+    ///
+    /// # Errors
+    /// PERMISSION_MISSING, naming what is missing and where.
+    pub fn require(&self, name: &str, resource: Option<&str>, city: City) -> Result<(), PermissionMissing> {
+        if self.rights.scope_of(name, resource).contains(city) {
+            return Ok(());
+        }
+        let permission = match resource {
+            Some(resource) => format!("{name}:{resource}"),
+            None => name.to_owned(),
+        };
+        Err(PermissionMissing { caller: self.caller_id().to_owned(), permission, place: Scope::city(city), actor: self.actor.clone() })
+    }
+}
+
+/// The context that the bus put into a request.
+///
+/// # Errors
+/// INTERNAL when a service was reached past the bus, which only a wiring mistake can do.
+#[allow(clippy::result_large_err, reason = "Status is what every tonic handler returns")]
+pub fn context_of<T>(request: &tonic::Request<T>) -> Result<CallContext, tonic::Status> {
+    request.extensions().get::<CallContext>().cloned().ok_or_else(|| status(&ContextMissing))
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A city is needed and the call has none.
+#[derive(Debug, thiserror::Error)]
+#[error("this call needs a city and the caller has several: send the metadata 'backplane-city' with a code such as 440600")]
+pub struct CityRequired;
+
+impl Fault for CityRequired {
+    fn code(&self) -> Code {
+        Code::InvalidArgument
+    }
+    fn reason(&self) -> Reason {
+        Reason::CityRequired
+    }
+}
+
+/// The caller, or the plugin that acts for it, lacks a permission.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} lacks the permission '{permission}' in {place}: ask central operations for a role that contains it ('backplane user grant')",
+    match actor { Some(actor) => format!("'{caller}' together with the plugin {} {} that acts for it", actor.plugin, actor.version), None => format!("'{caller}'") }
+)]
+pub struct PermissionMissing {
+    pub caller: String,
+    pub permission: String,
+    pub place: Scope,
+    pub actor: Option<PluginActor>,
+}
+
+impl Fault for PermissionMissing {
+    fn code(&self) -> Code {
+        Code::PermissionDenied
+    }
+    fn reason(&self) -> Reason {
+        Reason::PermissionMissing
+    }
+    fn place(&self) -> Vec<(&'static str, String)> {
+        vec![("permission", self.permission.clone()), ("city", self.place.to_string())]
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the request reached a service without its context")]
+struct ContextMissing;
+
+impl Fault for ContextMissing {
+    fn code(&self) -> Code {
+        Code::Internal
+    }
+    fn reason(&self) -> Reason {
+        Reason::InternalFault
+    }
+}

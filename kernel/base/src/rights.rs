@@ -1,0 +1,126 @@
+use std::collections::BTreeSet;
+
+use crate::{Permission, Scope};
+
+/// What a principal may do: permissions, each in a scope. Sorted and without repetition, so that equal rights are equal values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Rights {
+    grants: Vec<(Permission, Scope)>,
+}
+
+/// What the rights allow on one dataset, over all cities in `cities`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetRight {
+    /// Whose rows may be read.
+    pub cities: Scope,
+    /// Granted in every one of those cities; `None` is all columns. Narrowing the call to one city may show more.
+    pub columns: Option<BTreeSet<String>>,
+    /// Whether personal columns are shown as they are, in every one of those cities.
+    pub unmasked: bool,
+}
+
+impl Rights {
+    pub fn new(grants: impl IntoIterator<Item = (Permission, Scope)>) -> Rights {
+        let mut grants: Vec<_> = grants.into_iter().filter(|(_, scope)| !scope.is_nowhere()).collect();
+        grants.sort();
+        grants.dedup();
+        Rights { grants }
+    }
+
+    pub fn grants(&self) -> &[(Permission, Scope)] {
+        &self.grants
+    }
+
+    /// Where the permission is held, on `resource` if one is named.
+    pub fn scope_of(&self, name: &str, resource: Option<&str>) -> Scope {
+        self.grants.iter().filter(|(permission, _)| permission.covers(name, resource)).fold(Scope::NOWHERE, |scope, (_, granted)| scope.union(granted))
+    }
+
+    /// What may be read of a dataset, if anything.
+    pub fn dataset(&self, dataset: &str) -> Option<DatasetRight> {
+        let covering: Vec<_> = self.grants.iter().filter(|(permission, _)| permission.covers("dataset.read", Some(dataset))).collect();
+        let cities = covering.iter().fold(Scope::NOWHERE, |scope, (_, granted)| scope.union(granted));
+        if cities.is_nowhere() {
+            return None;
+        }
+        let unmasked = self.scope_of("dataset.unmask", Some(dataset)).covers(&cities);
+        Some(DatasetRight { columns: columns_everywhere(&covering, &cities), unmasked, cities })
+    }
+
+    /// What both may do.
+    pub fn intersect(&self, other: &Rights) -> Rights {
+        let both = self.grants.iter().flat_map(|(mine, my_scope)| {
+            other.grants.iter().filter_map(move |(theirs, their_scope)| Some((mine.intersect(theirs)?, my_scope.intersect(their_scope))))
+        });
+        Rights::new(both)
+    }
+
+    /// The same rights, held in no more than `scope`.
+    pub fn narrowed(&self, scope: &Scope) -> Rights {
+        Rights::new(self.grants.iter().map(|(permission, granted)| (permission.clone(), granted.intersect(scope))))
+    }
+
+    /// A text that is equal for equal rights only: the key under which anything computed with these rights may be kept.
+    pub fn fingerprint(&self) -> String {
+        self.grants.iter().map(|(permission, scope)| format!("{permission}@{scope}")).collect::<Vec<_>>().join(";")
+    }
+}
+
+/// The columns that are granted in each city of `cities`: per city the union of its grants, over cities the intersection.
+fn columns_everywhere(covering: &[&(Permission, Scope)], cities: &Scope) -> Option<BTreeSet<String>> {
+    let in_scope = |place: &Scope| -> Option<BTreeSet<String>> {
+        let mut columns = BTreeSet::new();
+        for (permission, granted) in covering {
+            if granted.covers(place) {
+                columns.extend(permission.columns()?.iter().cloned());
+            }
+        }
+        Some(columns)
+    };
+    let Scope::Cities(cities) = cities else {
+        return in_scope(&Scope::Province);
+    };
+    cities.iter().filter_map(|city| in_scope(&Scope::city(*city))).reduce(|all, here| &all & &here)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::City;
+
+    fn rights(grants: &[(&str, &[&str])]) -> Rights {
+        Rights::new(grants.iter().map(|(permission, cities)| (permission.parse().unwrap(), cities.iter().map(|city| city.parse::<City>().unwrap()).collect())))
+    }
+
+    #[test]
+    fn intersection_keeps_the_narrower_resource_columns_and_scope() {
+        let caller = rights(&[("dataset.read:*", &["440600", "441900"]), ("warehouse.query", &["440600"])]);
+        let plugin = rights(&[("dataset.read:interaction(at,page)", &["440000"]), ("ingest.append", &["440000"])]);
+        assert_eq!(caller.intersect(&plugin).fingerprint(), "dataset.read:interaction(at,page)@440600,441900");
+        assert_eq!(caller.intersect(&plugin), plugin.intersect(&caller));
+    }
+
+    #[test]
+    fn a_column_exists_only_where_every_city_of_the_call_grants_it() {
+        let mixed = rights(&[("dataset.read:interaction", &["440600"]), ("dataset.read:interaction(at)", &["441900"])]);
+        assert_eq!(mixed.dataset("interaction").unwrap().columns, Some(["at".to_owned()].into()));
+        let foshan = mixed.narrowed(&Scope::city("440600".parse().unwrap()));
+        assert_eq!(foshan.dataset("interaction").unwrap().columns, None);
+    }
+
+    #[test]
+    fn personal_columns_stay_masked_unless_every_city_unmasks_them() {
+        let mixed = rights(&[("dataset.read:interaction", &["440600", "441900"]), ("dataset.unmask:interaction", &["440600"])]);
+        assert!(!mixed.dataset("interaction").unwrap().unmasked);
+        assert!(mixed.narrowed(&Scope::city("440600".parse().unwrap())).dataset("interaction").unwrap().unmasked);
+    }
+
+    #[test]
+    fn what_is_not_granted_does_not_exist() {
+        let none = rights(&[("dataset.read:interaction", &[])]);
+        assert_eq!(none.dataset("interaction"), None);
+        assert_eq!(rights(&[("dataset.read:inter", &["440600"])]).dataset("interaction"), None);
+        assert!(rights(&[("*", &["440000"])]).dataset("interaction").unwrap().unmasked);
+    }
+}
