@@ -84,7 +84,6 @@ impl CallContext {
 ///
 /// # Errors
 /// INTERNAL when a service was reached past the bus, which only a wiring mistake can do.
-#[allow(clippy::result_large_err, reason = "Status is what every tonic handler returns")]
 pub fn context_of<T>(request: &tonic::Request<T>) -> Result<CallContext, tonic::Status> {
     request.extensions().get::<CallContext>().cloned().ok_or_else(|| status(&ContextMissing))
 }
@@ -118,8 +117,9 @@ impl Fault for CityRequired {
 /// The caller, or the plugin that acts for it, lacks a permission.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} lacks the permission '{permission}' in {place}: ask central operations for a role that contains it ('backplane user grant')",
-    match actor { Some(actor) => format!("'{caller}' together with the plugin {} {} that acts for it", actor.plugin, actor.version), None => format!("'{caller}'") }
+    "{} lacks the permission '{permission}'{}: ask central operations for a role that contains it ('backplane user grant')",
+    match actor { Some(actor) => format!("'{caller}' together with the plugin {} {} that acts for it", actor.plugin, actor.version), None => format!("'{caller}'") },
+    if place.is_nowhere() { String::new() } else { format!(" in {place}") }
 )]
 pub struct PermissionMissing {
     pub caller: String,
