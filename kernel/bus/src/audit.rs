@@ -1,0 +1,76 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kernel_auth::{Effect, MethodAccess};
+use kernel_base::{CallContext, City};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// One call, as the audit log and the call log will tell it. Written when the answer has ended, dropped calls included.
+pub(crate) struct CallRecord {
+    started: Instant,
+    caller: String,
+    actor: Option<String>,
+    city: Option<City>,
+    trace: kernel_base::TraceId,
+    path: String,
+    /// `None` when the call was refused before its method was known.
+    access: Option<Arc<MethodAccess>>,
+}
+
+impl CallRecord {
+    pub(crate) fn start(path: &str, context: &CallContext) -> CallRecord {
+        CallRecord {
+            started: Instant::now(),
+            caller: context.caller_id().to_owned(),
+            actor: context.actor.as_ref().map(|actor| format!("{}@{}", actor.plugin, actor.version)),
+            city: context.city,
+            trace: context.trace,
+            path: path.chars().take(200).collect(),
+            access: None,
+        }
+    }
+
+    pub(crate) fn admitted(&mut self, access: &Arc<MethodAccess>, city: Option<City>) {
+        self.access = Some(Arc::clone(access));
+        self.city = city;
+    }
+
+    /// Writes the line. Denied calls always leave one, others when their option says so.
+    pub(crate) fn finish(self, code: Code, reason: Option<&str>) {
+        let elapsed = self.started.elapsed();
+        let denied = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
+        if denied || self.access.as_ref().is_some_and(|access| access.audited) {
+            self.write_audit(code, reason, elapsed);
+        }
+        tracing::debug!(method = %self.path, caller = %self.caller, trace = %self.trace, code = ?code, elapsed_micros = elapsed.as_micros() as u64, "call");
+    }
+
+    fn write_audit(&self, code: Code, reason: Option<&str>, elapsed: Duration) {
+        let effect = match self.access.as_ref().map(|access| access.effect) {
+            Some(Effect::Read) => "read",
+            Some(Effect::Write) => "write",
+            None => "none",
+        };
+        tracing::info!(
+            target: "audit",
+            caller = %self.caller,
+            actor = self.actor.as_deref().unwrap_or(""),
+            method = %self.path,
+            effect,
+            city = self.city.map(|city| city.to_string()).unwrap_or_default(),
+            code = ?code,
+            reason = reason.unwrap_or(""),
+            elapsed_micros = elapsed.as_micros() as u64,
+            trace = %self.trace,
+            "call"
+        );
+    }
+}
+
+/// The stable reason inside a status, if it carries one.
+pub(crate) fn reason_of(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}

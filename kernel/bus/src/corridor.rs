@@ -1,0 +1,85 @@
+use std::{convert::Infallible, future::Future, sync::Arc};
+
+use http::{Request, Response};
+use kernel_auth::{AccessTable, Owner};
+use kernel_base::{BusService, CallContext, Code, Fault, Reason, status};
+use tonic::{Status, body::Body, service::Routes};
+use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::{
+    BusFault,
+    answer_body::AnswerBody,
+    audit::{CallRecord, reason_of},
+    doors::CallPermit,
+};
+
+/// Answers the methods that no native service does: the plugin host's.
+pub type FallbackService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// The corridor: every request carries a [`CallContext`] in its extensions; it is authorized against the access table, bounded by its deadline, recorded for
+/// the audit log, and routed to a native service or to the fallback.
+pub fn corridor(access: Arc<AccessTable>, routes: Routes, fallback: FallbackService) -> BusService {
+    let routes = routes.prepare();
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| answer(Arc::clone(&access), routes.clone(), fallback.clone(), request)))
+}
+
+async fn answer(table: Arc<AccessTable>, routes: Routes, fallback: FallbackService, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let Some(context) = request.extensions_mut().remove::<CallContext>() else {
+        return Ok(status(&ContextMissing).into_http());
+    };
+    let permit = request.extensions_mut().remove::<CallPermit>();
+    let mut record = CallRecord::start(request.uri().path(), &context);
+    let admitted = match table.admit(request.uri().path(), context) {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refuse(record, status(&refused))),
+    };
+    record.admitted(&admitted.access, admitted.context.city);
+    let deadline = admitted.context.deadline;
+    let native = admitted.access.owner == Owner::Native;
+    request.extensions_mut().insert(admitted.context);
+    request.extensions_mut().insert(admitted.access);
+
+    let answered = if native { before(deadline, call(routes, request)).await } else { before(deadline, call(fallback, request)).await };
+    let Some(response) = answered else {
+        return Ok(refuse(record, BusFault::DeadlinePassed.into()));
+    };
+    if let Some(failed) = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok) {
+        record.finish(failed.code(), reason_of(&failed).as_deref());
+        return Ok(response);
+    }
+    Ok(response.map(|body| Body::new(AnswerBody::new(body, deadline, record, permit))))
+}
+
+async fn call<S>(service: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    match service.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// What the future gives, unless the deadline comes first.
+async fn before<T>(deadline: std::time::Instant, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout_at(deadline.into(), future).await.ok()
+}
+
+fn refuse(record: CallRecord, status: Status) -> Response<Body> {
+    record.finish(status.code(), reason_of(&status).as_deref());
+    status.into_http()
+}
+
+/// A request came past the doors: only a wiring mistake can do that.
+#[derive(Debug, thiserror::Error)]
+#[error("the request has no call context")]
+struct ContextMissing;
+
+impl Fault for ContextMissing {
+    fn code(&self) -> Code {
+        Code::Internal
+    }
+    fn reason(&self) -> Reason {
+        Reason::InternalFault
+    }
+}

@@ -1,0 +1,144 @@
+use std::{convert::Infallible, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use kernel_auth::{AccessTable, Auth};
+use kernel_base::{BusService, CallContext, Caller, Fault, Rights, TraceId, limits, random_bytes, status};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Status, body::Body};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::{BusFault, connect, deadline::deadline_of, request_limit::LimitedBody};
+
+/// Every answer names the trace, so that a caller can ask about it.
+const TRACE_HEADER: &str = "backplane-trace-id";
+
+/// What the doors allow at one time.
+#[derive(Debug, Clone)]
+pub struct DoorLimits {
+    pub calls_in_flight_max: usize,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        DoorLimits { calls_in_flight_max: limits::CALLS_IN_FLIGHT_MAX }
+    }
+}
+
+/// What stands on the network: proves who calls and brings each protocol into the form of the corridor. Cheap to clone.
+#[derive(Clone)]
+pub struct Doors {
+    pub(crate) corridor: BusService,
+    pub(crate) access: Arc<AccessTable>,
+    auth: Auth,
+    calls: Arc<Semaphore>,
+    calls_max: usize,
+}
+
+/// Counts a call against the limit until its answer has ended. In the extensions of the request, from where the corridor takes it.
+#[derive(Clone)]
+pub(crate) struct CallPermit(#[allow(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
+
+impl Doors {
+    pub fn new(corridor: BusService, access: Arc<AccessTable>, auth: Auth, limits: &DoorLimits) -> Doors {
+        Doors { corridor, access, auth, calls: Arc::new(Semaphore::new(limits.calls_in_flight_max)), calls_max: limits.calls_in_flight_max }
+    }
+
+    /// Answers one HTTP request of any of the protocols.
+    pub async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let trace = trace_of(request.headers());
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+        let mut response = if content_type.starts_with("application/grpc-web") {
+            self.grpc_web(request, trace).await
+        } else if content_type.starts_with("application/grpc") {
+            self.grpc(request, trace).await
+        } else if request.method() == Method::POST && content_type.split(';').next() == Some("application/json") {
+            connect::answer(&self, request, trace).await
+        } else {
+            connect::refuse(&status(&BusFault::ContentTypeUnsupported { content_type: content_type.chars().take(80).collect() }))
+        };
+        if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
+            response.headers_mut().insert(TRACE_HEADER, value);
+        }
+        response
+    }
+
+    async fn grpc(self, mut request: Request<Body>, trace: TraceId) -> Response<Body> {
+        match self.admit(request.headers(), trace).await {
+            Ok((context, permit)) => {
+                request.extensions_mut().insert(context);
+                request.extensions_mut().insert(permit);
+                self.enter(request.map(|body| Body::new(LimitedBody::new(body)))).await
+            }
+            Err(status) => status.into_http(),
+        }
+    }
+
+    async fn grpc_web(self, request: Request<Body>, trace: TraceId) -> Response<Body> {
+        let inner = service_fn(move |request: Request<Body>| {
+            let doors = self.clone();
+            async move { Ok::<_, Infallible>(doors.grpc(request, trace).await) }
+        });
+        match GrpcWebLayer::new().layer(inner).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Hands a request with its context to the corridor.
+    pub(crate) async fn enter(mut self, request: Request<Body>) -> Response<Body> {
+        match self.corridor.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Who calls, for which city, until when; and a place among the calls in flight.
+    pub(crate) async fn admit(&self, headers: &HeaderMap, trace: TraceId) -> Result<(CallContext, CallPermit), Status> {
+        let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| BusFault::CallsSaturated { calls_max: self.calls_max })?;
+        let deadline = deadline_of(headers)?;
+        let city = match headers.get("backplane-city") {
+            None => None,
+            Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).parse().map_err(|error| denied(&error, trace))?),
+        };
+        let (caller, rights) = match bearer_of(headers)? {
+            None => (Caller::Anonymous, Arc::new(Rights::default())),
+            Some(secret) => {
+                let proven = self.auth.authenticate(secret).await.map_err(|error| denied(&error, trace))?;
+                (Caller::Known(proven.principal.clone()), Arc::clone(&proven.rights))
+            }
+        };
+        let context = CallContext { caller, actor: None, rights, city, deadline, trace, chain: Vec::new() };
+        Ok((context, CallPermit(Arc::new(permit))))
+    }
+}
+
+/// The status of a refusal at the door, with its line in the audit log: the corridor, which writes the others, is never reached.
+fn denied(fault: &impl Fault, trace: TraceId) -> Status {
+    tracing::info!(target: "audit", caller = "unknown", code = ?fault.code(), reason = fault.reason().as_str_name(), trace = %trace, "refused at the door");
+    status(fault)
+}
+
+fn bearer_of(headers: &HeaderMap) -> Result<Option<&str>, BusFault> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let text = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("bearer ")));
+    match text {
+        Some(secret) => Ok(Some(secret.trim())),
+        None => Err(BusFault::HeaderInvalid { header: "authorization", problem: "expected 'Bearer ' and a token".to_owned() }),
+    }
+}
+
+/// The trace id of a W3C `traceparent`, or a new one.
+fn trace_of(headers: &HeaderMap) -> TraceId {
+    let given = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split('-').nth(1))
+        .and_then(|hex| u128::from_str_radix(hex, 16).ok());
+    match given {
+        Some(id) if id != 0 => TraceId(id.to_be_bytes()),
+        _ => TraceId(random_bytes()),
+    }
+}
