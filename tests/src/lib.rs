@@ -1,1 +1,13 @@
+//! The end-to-end suite: a real kernel process on port 0 with a folder of its own, called through its doors.
+//!
+//! Start from [`Kernel`]; each file under `tests/` is one subject. Nothing here reaches into the kernel: what the tests know, a client knows.
 
+mod kernel;
+mod client;
+mod files;
+mod python;
+
+pub use client::{Call, reason};
+pub use files::{excerpt, portal_traffic, repository};
+pub use kernel::{FOSHAN, DONGGUAN, Kernel};
+pub use python::python;

@@ -1,1 +1,87 @@
-fn main() {}
+//! The one binary: the kernel, and the command line that talks to one.
+//!
+//! Start from [`kernel::Kernel`], the only place where every service is named and wired; the other files are one command each and reach a kernel only
+//! through its doors, as any client would.
+
+mod kernel;
+mod logging;
+mod serve;
+mod client;
+mod output;
+mod user;
+mod role;
+mod token;
+mod query;
+mod tables;
+mod feed;
+mod plugin;
+mod demo;
+
+use clap::{Parser, Subcommand};
+
+/// Backplane: an operations platform for a telecom operator's digital services.
+#[derive(Parser)]
+#[command(name = "backplane", version, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the kernel in the foreground
+    Serve(serve::ServeArguments),
+    /// Run a kernel with sample data and the plugin portal-traffic, and print commands to type
+    Demo(demo::DemoArguments),
+    /// Write, install, enable and call plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Import files of the platforms, and look after what could not be read
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
+    /// Run one SELECT
+    Query(query::QueryArguments),
+    /// List the datasets, or describe one
+    Tables(tables::TablesArguments),
+    /// People and service accounts
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Sets of permissions
+    #[command(subcommand)]
+    Role(role::RoleCommand),
+    /// Tokens of people and service accounts
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(run(arguments.command)) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Plugin(command) => plugin::run(command).await,
+        Command::Feed(command) => feed::run(command).await,
+        Command::Query(arguments) => query::run(arguments).await,
+        Command::Tables(arguments) => tables::run(arguments).await,
+        Command::User(command) => user::run(command).await,
+        Command::Role(command) => role::run(command).await,
+        Command::Token(command) => token::run(command).await,
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the last word of a command that failed")]
+fn fail(error: &anyhow::Error) -> std::process::ExitCode {
+    eprintln!("error: {}", output::explain(error));
+    std::process::ExitCode::FAILURE
+}

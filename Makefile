@@ -1,0 +1,60 @@
+# The two commands of a newcomer are `make demo` and `make test`; both install what is missing. `make help` lists the rest.
+
+SHELL := /bin/bash
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+BACKPLANE := $(CARGO_TARGET_DIR)/debug/backplane
+# An access log in combined format; its visitors are dealt to two cities.
+LOG ?= examples/portal-log/access-200.log
+LISTEN ?= 127.0.0.1:50051
+PYTHON := $(CARGO_TARGET_DIR)/python
+
+.PHONY: help demo demo-check test bench check toolchain build plugins python clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+
+demo: build ## Ingest an access log, load the plugin portal-traffic, open the doors, stay in the foreground (LOG=path for another log, LISTEN=address)
+	$(BACKPLANE) demo --log $(LOG) --listen $(LISTEN)
+
+demo-check: build ## Run the commands that the demo prints, and exit
+	$(BACKPLANE) demo --log $(LOG) --listen 127.0.0.1:0 --dir $(CARGO_TARGET_DIR)/demo-check --check
+
+test: check build plugins python ## Everything that CI runs
+	cargo test --workspace --no-fail-fast
+	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo test --workspace
+	$(MAKE) demo-check
+
+check: toolchain ## Formatting and lints, of the kernel and of the plugins
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cd plugins && cargo fmt --all --check
+	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
+
+bench: build plugins ## Ratios against peers, side by side in one run
+	cargo bench --profile dev -p backplane-tests
+
+build: toolchain ## The kernel and the command line
+	cargo build --workspace
+
+plugins: build ## The plugins of this repository as .wasm files
+	$(BACKPLANE) plugin build plugins/portal-traffic
+
+# RUSTUP_AUTO_INSTALL=0 and older rustups do not install what rust-toolchain.toml names, so this does.
+toolchain:
+	@command -v rustup >/dev/null || { echo "rustup is missing: install it from https://rustup.rs, then run make again" >&2; exit 1; }
+	@channel=$$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
+	rustup run $$channel cargo --version >/dev/null 2>&1 || rustup toolchain install $$channel --profile minimal --component clippy --component rustfmt; \
+	rustup target list --toolchain $$channel --installed | grep -qx wasm32-wasip2 || rustup target add --toolchain $$channel wasm32-wasip2; \
+	rustup component list --toolchain $$channel --installed | grep -q clippy || rustup component add --toolchain $$channel clippy rustfmt
+
+# An independent gRPC client for the tests.
+python: $(PYTHON)/ready
+
+$(PYTHON)/ready: tests/python/requirements.txt
+	python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet --requirement tests/python/requirements.txt
+	touch $@
+
+clean: ## Remove what the demo made
+	rm -rf .backplane

@@ -1,0 +1,73 @@
+//! A kernel with a real access log and the first plugin, for a newcomer to call. Everything goes through the doors, as a stranger's client would do it.
+
+mod commands;
+mod setup;
+mod split;
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::{kernel::{Kernel, KernelSettings}, logging, output::say, plugin, serve::stop_signal};
+use setup::Setup;
+
+#[derive(Args)]
+pub(crate) struct DemoArguments {
+    /// Where the demo keeps everything; a rerun reuses what is there
+    #[arg(long, default_value = ".backplane/demo")]
+    dir: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// Access log in combined format
+    #[arg(long, default_value = "examples/portal-log/access-200.log")]
+    log: PathBuf,
+    /// Reference file with the cities
+    #[arg(long, default_value = "examples/reference/ref.city.440000.20261101.csv")]
+    cities: PathBuf,
+    /// Folder of the plugin portal-traffic
+    #[arg(long, default_value = "plugins/portal-traffic")]
+    plugin: PathBuf,
+    /// Run the commands that are printed, compare what they answer, and exit
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&arguments.dir).with_context(|| format!("cannot make the folder {}", arguments.dir.display()))?;
+    logging::start(&arguments.dir.join("audit.log"), "warn")?;
+    let stopped = stop_signal()?;
+    say("1/4 building the plugin portal-traffic");
+    let wasm = plugin::build(&arguments.plugin)?;
+
+    say("2/4 opening the kernel");
+    let kernel = Kernel::open(&KernelSettings::in_dir(arguments.dir.join("kernel"))).await?;
+    let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let setup = Setup::load(&arguments.dir, &address, kernel.first_token.clone())?;
+    let (stop, stop_received) = oneshot::channel::<()>();
+    let serving = tokio::spawn(kernel.serve(listener, async move { drop(stop_received.await) }, Duration::from_secs(10)));
+
+    let outcome = play(&arguments, setup, &wasm, stopped).await;
+    drop(stop);
+    serving.await?;
+    outcome
+}
+
+async fn play(arguments: &DemoArguments, mut setup: Setup, wasm: &std::path::Path, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
+    say(format!("3/4 importing {}", arguments.log.display()));
+    setup.import(&arguments.log, &arguments.cities).await?;
+    say("4/4 installing and enabling portal-traffic in Foshan and Dongguan, and issuing tokens");
+    setup.enable_plugin(wasm).await?;
+    setup.issue_tokens().await?;
+    let commands = commands::commands(&setup).await?;
+    if arguments.check {
+        return commands::check(&commands);
+    }
+    commands::print(&commands, &setup);
+    stopped.await;
+    say("stopping: running calls end first");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::setup::{DONGGUAN, FOSHAN, Setup, WITHOUT_RIGHT};
+use crate::output::say;
+
+/// A command that the demo prints, and what the demo-check holds it to.
+pub(super) struct DemoCommand {
+    what: &'static str,
+    shell: String,
+    /// Program that a machine may lack.
+    needs: Option<&'static str>,
+    expected: Expected,
+}
+
+enum Expected {
+    /// The answer contains this.
+    Answer(&'static str),
+    /// The command is refused, and says this.
+    Refusal(&'static str),
+}
+
+/// The commands for what was set up. Tokens stand in shell variables, so that what is copied stays short.
+pub(super) async fn commands(setup: &Setup) -> anyhow::Result<Vec<DemoCommand>> {
+    let (from, to) = setup.period().await?;
+    let request = format!(r#"{{"from": "{from}", "to": "{to}"}}"#);
+    let address = &setup.administrator.address;
+    let authority = address.trim_start_matches("http://");
+    let method = "portal_traffic.v1.PortalTraffic/GetSummary";
+    let binary = std::env::current_exe().context("the path of this program is unknown")?;
+    let binary = binary.display();
+    let curl = |token: &str| {
+        format!(r#"curl -sS -H "Authorization: Bearer {token}" -H 'Content-Type: application/json' -d '{request}' {address}/{method}"#)
+    };
+    let (foshan, dongguan, reader) = (setup.token(&FOSHAN), setup.token(&DONGGUAN), setup.token(&WITHOUT_RIGHT));
+    let sql = "select page, count(*) as requests from interaction group by page order by requests desc, page limit 5";
+    Ok(vec![
+        DemoCommand { what: "Foshan's traffic, with curl (Connect JSON)", shell: curl(foshan), needs: Some("curl"), expected: Expected::Answer("\"requests\"") },
+        DemoCommand {
+            what: "the same with grpcurl (reflection needs the token too)",
+            shell: format!(
+                r#"grpcurl -plaintext -reflect-header "authorization: Bearer {foshan}" -rpc-header "authorization: Bearer {foshan}" -d '{request}' {authority} {method}"#
+            ),
+            needs: Some("grpcurl"),
+            expected: Expected::Answer("\"requests\""),
+        },
+        DemoCommand {
+            what: "the same with backplane",
+            shell: format!(r#"{binary} plugin call --address {address} --token {foshan} {method} '{request}'"#),
+            needs: None,
+            expected: Expected::Answer("\"requests\""),
+        },
+        DemoCommand {
+            what: "Dongguan's token gets Dongguan's figures",
+            shell: curl(dongguan),
+            needs: Some("curl"),
+            expected: Expected::Answer("\"requests\""),
+        },
+        DemoCommand {
+            what: "a token without the right is refused, and told what is missing",
+            shell: curl(reader),
+            needs: Some("curl"),
+            expected: Expected::Refusal("portal_traffic.read"),
+        },
+        DemoCommand {
+            what: "SQL on the same rows",
+            shell: format!(r#"{binary} query --address {address} --token {foshan} "{sql}""#),
+            needs: None,
+            expected: Expected::Answer("requests"),
+        },
+    ])
+}
+
+pub(super) fn print(commands: &[DemoCommand], setup: &Setup) {
+    say(format!("\nBackplane is ready on {}. Type in another terminal:\n", setup.administrator.address));
+    for command in commands {
+        say(format!("# {}\n{}\n", command.what, command.shell));
+    }
+    let administrator = setup.administrator.token.as_deref().unwrap_or_default();
+    say(format!("The administrator's token, for everything else ('backplane --help'):\nexport BACKPLANE_TOKEN={administrator}\n\nCtrl-C stops."));
+}
+
+/// Runs each command as a person would, and compares.
+///
+/// # Errors
+/// When one answers something else, or Foshan and Dongguan get the same figures.
+pub(super) fn check(commands: &[DemoCommand]) -> anyhow::Result<()> {
+    let mut answers = Vec::new();
+    for command in commands {
+        if let Some(program) = command.needs.filter(|program| !is_installed(program)) {
+            say(format!("not run, {program} is not installed: {}", command.what));
+            continue;
+        }
+        let output = Command::new("sh").arg("-c").arg(&command.shell).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (Expected::Answer(expected) | Expected::Refusal(expected)) = command.expected;
+        let refused = text.contains("permission_denied");
+        if !text.contains(expected) || refused != matches!(command.expected, Expected::Refusal(_)) {
+            bail!("{}: expected {expected}, got: {text}{}", command.what, String::from_utf8_lossy(&output.stderr));
+        }
+        say(format!("ok: {}", command.what));
+        if !refused && command.needs == Some("curl") {
+            answers.push(text);
+        }
+    }
+    if answers.len() == 2 && answers[0] == answers[1] {
+        bail!("Foshan and Dongguan were given the same figures: {}", answers[0]);
+    }
+    Ok(())
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new("sh").arg("-c").arg(format!("command -v {program}")).output().is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,237 @@
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use backplane_proto::ingest::v1::{
+    FileHeader, ImportFileRequest, ImportResult, ListFeedStatusesRequest, ListFeedStatusesResponse, ListQuarantineRequest, ListQuarantineResponse,
+    ReplayQuarantineRequest, import_file_request::Part, import_file_response::Part as AnswerPart, ingest_client::IngestClient,
+};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{
+    client::Connection,
+    output::{self, say},
+};
+
+// Limit: bytes of one piece of an upload; the contract allows 1 MiB.
+const CHUNK_BYTES: usize = 256 << 10;
+
+// Limit: pieces read ahead of the network.
+const CHUNKS_AHEAD: usize = 4;
+
+#[derive(Subcommand)]
+pub(crate) enum FeedCommand {
+    /// Import a file of a feed, such as: feed import portal.access access.log --city 440600
+    Import(ImportArguments),
+    /// Show what came in, how fresh it is, and what went wrong last
+    Status(StatusArguments),
+    /// Show rows that could not be read
+    Quarantine(QuarantineArguments),
+    /// Read quarantined rows again, once their contract or their text is corrected
+    Replay(ReplayArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArguments {
+    feed: String,
+    file: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+pub(crate) struct StatusArguments {
+    /// All feeds, when absent
+    feed: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+pub(crate) struct QuarantineArguments {
+    feed: String,
+    /// Rows of the file with this digest alone
+    #[arg(long, default_value = "")]
+    file_sha256: String,
+    /// Rows that were replayed as well
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayArguments {
+    feed: String,
+    /// Rows to read again; all that wait, when absent
+    #[arg(long = "id")]
+    ids: Vec<String>,
+    /// Corrected text, with exactly one --id
+    #[arg(long, default_value = "")]
+    text: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) async fn run(command: FeedCommand) -> anyhow::Result<()> {
+    match command {
+        FeedCommand::Import(arguments) => {
+            let result = import(&arguments.connection, &arguments.feed, &arguments.file).await?;
+            if arguments.connection.json {
+                return output::json("backplane.ingest.v1.ImportResult", &result);
+            }
+            say(describe(&result));
+            Ok(())
+        }
+        FeedCommand::Status(arguments) => status(arguments).await,
+        FeedCommand::Quarantine(arguments) => quarantine(arguments).await,
+        FeedCommand::Replay(arguments) => {
+            let request = ReplayQuarantineRequest { feed: arguments.feed, quarantine_ids: arguments.ids, corrected_text: arguments.text };
+            let answer = IngestClient::new(arguments.connection.open().await?).replay_quarantine(request).await?.into_inner();
+            if arguments.connection.json {
+                return output::json("backplane.ingest.v1.ReplayQuarantineResponse", &answer);
+            }
+            say(format!("{} rows taken, {} still bad, snapshot {}", answer.rows_taken, answer.rows_still_bad, answer.snapshot_id));
+            Ok(())
+        }
+    }
+}
+
+/// Uploads a file and waits until it is imported, with a bar where there is a terminal.
+///
+/// # Errors
+/// When the file cannot be read or the kernel refuses it.
+pub(crate) async fn import(connection: &Connection, feed: &str, path: &Path) -> anyhow::Result<ImportResult> {
+    let name = path.file_name().and_then(|name| name.to_str()).with_context(|| format!("'{}' has no file name in UTF-8", path.display()))?.to_owned();
+    let (size, sha256) = digest(path)?;
+    let header = FileHeader { feed: feed.to_owned(), file_name: name.clone(), size_bytes: i64::try_from(size)?, sha256 };
+    let bar = ProgressBar::new(size).with_message(name);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left") {
+        bar.set_style(style);
+    }
+    // A long import must not be cut off by the deadline that suits a question.
+    let connection = Connection { timeout_seconds: 3_600, ..connection.clone() };
+    let (pieces, upload) = mpsc::channel(CHUNKS_AHEAD);
+    let reading = tokio::task::spawn_blocking({
+        let path = path.to_owned();
+        move || send(&path, header, &pieces)
+    });
+    let answered = IngestClient::new(connection.open().await?).import_file(ReceiverStream::new(upload)).await;
+    let mut answers = answered?.into_inner();
+    let mut result = None;
+    while let Some(message) = answers.message().await? {
+        match message.part {
+            Some(AnswerPart::Progress(progress)) => bar.set_position(u64::try_from(progress.bytes_read).unwrap_or(0)),
+            Some(AnswerPart::Result(done)) => result = Some(done),
+            None => {}
+        }
+    }
+    bar.finish_and_clear();
+    reading.await??;
+    result.context("the kernel ended the import without a result: 'backplane feed status' shows where it stands")
+}
+
+fn digest(path: &Path) -> anyhow::Result<(u64, String)> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    if !file.metadata()?.is_file() {
+        bail!("{} is not a file", path.display());
+    }
+    let mut hash = Sha256::new();
+    let size = std::io::copy(&mut file, &mut hash)?;
+    Ok((size, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// Sends the header and the bytes; ends early, without an error of its own, when the kernel has ended the call.
+fn send(path: &Path, header: FileHeader, pieces: &mpsc::Sender<ImportFileRequest>) -> anyhow::Result<()> {
+    let mut file = File::open(path)?;
+    let mut part = Part::Header(header);
+    loop {
+        if pieces.blocking_send(ImportFileRequest { part: Some(part) }).is_err() {
+            return Ok(());
+        }
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let length = file.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(());
+        }
+        chunk.truncate(length);
+        part = Part::Chunk(chunk.into());
+    }
+}
+
+/// The result in a sentence.
+pub(crate) fn describe(result: &ImportResult) -> String {
+    let ImportResult { feed, city, file_name, lines, rows_taken, rows_quarantined, rows_unchanged, snapshot_id, .. } = result;
+    if result.duplicate_file {
+        return format!("{file_name} was taken before ({feed}, {city}): {rows_taken} rows of {lines} lines; nothing was written");
+    }
+    let reasons: Vec<_> = result.quarantine_reasons.iter().map(|count| format!("{} {}", count.rows, count.reason)).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!("{file_name} ({feed}, {city}): {rows_taken} rows of {lines} lines taken, {rows_quarantined} quarantined{reasons}, {rows_unchanged} unchanged, snapshot {snapshot_id}")
+}
+
+async fn status(arguments: StatusArguments) -> anyhow::Result<()> {
+    let mut client = IngestClient::new(arguments.connection.open().await?);
+    let feed = arguments.feed.unwrap_or_default();
+    let mut statuses = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let page = client.list_feed_statuses(ListFeedStatusesRequest { feed: feed.clone(), page_size: 1_000, page_token }).await?.into_inner();
+        statuses.extend(page.statuses);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if arguments.connection.json {
+        return output::json("backplane.ingest.v1.ListFeedStatusesResponse", &ListFeedStatusesResponse { statuses, next_page_token: page_token });
+    }
+    let head = ["feed", "city", "files", "rows", "quarantined", "waiting", "unfinished", "last import", "newest event", "last error"];
+    let rows = statuses.into_iter().map(|status| {
+        let numbers = [status.files, status.rows_taken, status.rows_quarantined, status.rows_waiting, status.files_unfinished];
+        let mut row = vec![status.feed, status.city];
+        row.extend(numbers.iter().map(i64::to_string));
+        row.extend([output::instant(status.last_import_at.as_ref()), output::instant(status.newest_event_at.as_ref()), status.last_error]);
+        row
+    });
+    output::table(&head, rows);
+    Ok(())
+}
+
+async fn quarantine(arguments: QuarantineArguments) -> anyhow::Result<()> {
+    let mut client = IngestClient::new(arguments.connection.open().await?);
+    let mut rows = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListQuarantineRequest {
+            feed: arguments.feed.clone(),
+            file_sha256: arguments.file_sha256.clone(),
+            include_replayed: arguments.all,
+            page_size: 1_000,
+            page_token,
+        };
+        let page = client.list_quarantine(request).await?.into_inner();
+        rows.extend(page.rows);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if arguments.connection.json {
+        return output::json("backplane.ingest.v1.ListQuarantineResponse", &ListQuarantineResponse { rows, next_page_token: page_token });
+    }
+    let head = ["id", "city", "file", "line", "column", "reason", "message", "raw text"];
+    let rows = rows.into_iter().map(|row| {
+        let raw: String = row.raw_text.chars().take(120).collect();
+        vec![row.quarantine_id, row.city, row.file_name, row.line.to_string(), row.column, row.reason, row.message, raw]
+    });
+    output::table(&head, rows);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The wiring: every service, every layer and every background task of the kernel stands on this page.
+
+use std::{
+    fs::{self, File, TryLockError},
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use backplane_proto::{
+    auth::v1::auth_server::AuthServer, ingest::v1::ingest_server::IngestServer, plugin::v1::plugins_server::PluginsServer,
+    warehouse::v1::warehouse_server::WarehouseServer,
+};
+use kernel_auth::{AccessTable, Auth};
+use kernel_base::{BusClient, Clock, limits::MESSAGE_BYTES_MAX};
+use kernel_bus::{DoorLimits, Doors, Reflection, corridor};
+use kernel_host::{Host, HostLimits, HostSettings};
+use kernel_storage::RowStore;
+use kernel_warehouse::{Warehouse, WarehouseSettings};
+use prost_reflect::DescriptorPool;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+use tonic_reflection::pb::{v1, v1alpha};
+use tower::util::BoxCloneSyncService;
+
+/// What a kernel is told at its start; everything else has a default beside the limit that it sets.
+pub(crate) struct KernelSettings {
+    /// Where it keeps everything.
+    pub(crate) dir: PathBuf,
+    /// Lines of a feed file that are committed together.
+    pub(crate) import_chunk_lines: Option<usize>,
+}
+
+impl KernelSettings {
+    pub(crate) fn in_dir(dir: impl Into<PathBuf>) -> KernelSettings {
+        KernelSettings { dir: dir.into(), import_chunk_lines: None }
+    }
+}
+
+/// A kernel that is open and not yet on the network.
+pub(crate) struct Kernel {
+    doors: Doors,
+    host: Host,
+    warehouse: Warehouse,
+    rows: RowStore,
+    health: HealthReporter,
+    services: Vec<String>,
+    imports: JoinHandle<()>,
+    /// The administrator's token, on the first start only.
+    pub(crate) first_token: Option<String>,
+    /// Invariant: one kernel per folder (DESIGN 3.6); the lock ends with the process, however it ends.
+    _lock: File,
+}
+
+impl Kernel {
+    /// Opens everything under the folder, making it on the first start.
+    ///
+    /// # Errors
+    /// When another kernel runs on the folder, or something in it cannot be opened; the message names it.
+    pub(crate) async fn open(settings: &KernelSettings) -> anyhow::Result<Kernel> {
+        let dir = settings.dir.as_path();
+        fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+        let lock = lock(dir)?;
+        let clock = Clock::system();
+        let rows = RowStore::open(&dir.join("rows.db")).await?;
+        let access = Arc::new(AccessTable::new(&contracts()?, &foreign_contracts()?)?);
+        let bus = BusClient::default();
+
+        let auth = Auth::new(rows.clone(), clock.clone());
+        let mut warehouse_settings = WarehouseSettings::in_dir(dir.join("warehouse"));
+        warehouse_settings.chunk_lines = settings.import_chunk_lines.unwrap_or(warehouse_settings.chunk_lines);
+        let warehouse = Warehouse::open(warehouse_settings, clock.clone()).await?;
+        let host_settings = HostSettings { dir: dir.join("plugins"), limits: HostLimits::default() };
+        let host = Host::open(host_settings, rows.clone(), Arc::clone(&access), bus.clone(), clock).await?;
+        let (health, health_service) = tonic_health::server::health_reporter();
+
+        let reflection = Reflection::new(Arc::clone(&access));
+        let routes = Routes::new(health_service)
+            .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
+            .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection))
+            .add_service(AuthServer::new(auth.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(WarehouseServer::new(warehouse.warehouse_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(IngestServer::new(warehouse.ingest_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(PluginsServer::new(host.plugins_service()).max_decoding_message_size(MESSAGE_BYTES_MAX));
+        let corridor = corridor(Arc::clone(&access), routes, BoxCloneSyncService::new(host.fallback()));
+        bus.bind(corridor.clone());
+
+        let first_token = auth.first_start().await?;
+        let services = access.native_services().iter().map(|service| service.full_name().to_owned()).collect();
+        let doors = Doors::new(corridor, access, auth, &DoorLimits::default());
+        let imports = tokio::spawn(resume_imports(warehouse.clone()));
+        Ok(Kernel { doors, host, warehouse, rows, health, services, imports, first_token, _lock: lock })
+    }
+
+    /// Answers calls until `shutdown`; then refuses new connections, lets running calls end for at most `drain`, and closes the stores.
+    pub(crate) async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>, drain: Duration) {
+        self.report_health(tonic_health::ServingStatus::Serving).await;
+        let health = self.health.clone();
+        let services = self.services.clone();
+        let shutdown = async move {
+            shutdown.await;
+            report(&health, &services, tonic_health::ServingStatus::NotServing).await;
+        };
+        self.doors.serve(listener, shutdown, drain).await;
+        self.imports.abort();
+        self.host.close().await;
+        self.warehouse.close().await;
+        self.rows.close().await;
+    }
+
+    async fn report_health(&self, status: tonic_health::ServingStatus) {
+        report(&self.health, &self.services, status).await;
+    }
+}
+
+async fn report(health: &HealthReporter, services: &[String], status: tonic_health::ServingStatus) {
+    health.set_service_status("", status).await;
+    for service in services {
+        health.set_service_status(service, status).await;
+    }
+}
+
+async fn resume_imports(warehouse: Warehouse) {
+    match warehouse.resume_imports().await {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "imports that were interrupted have been finished"),
+        Err(error) => tracing::error!(%error, "an interrupted import could not be finished: 'backplane feed status' shows which"),
+    }
+}
+
+/// The kernel's own contracts.
+fn contracts() -> anyhow::Result<DescriptorPool> {
+    DescriptorPool::decode(backplane_proto::DESCRIPTOR_SET).context("the kernel's contracts cannot be read")
+}
+
+/// Contracts that are not ours: health and reflection.
+fn foreign_contracts() -> anyhow::Result<Vec<DescriptorPool>> {
+    [tonic_health::pb::FILE_DESCRIPTOR_SET, v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET]
+        .into_iter()
+        .map(|encoded| DescriptorPool::decode(encoded).context("a foreign contract cannot be read"))
+        .collect()
+}
+
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let path: PathBuf = dir.join("kernel.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another kernel runs on {}: stop it, or give this one another folder with --dir", dir.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}

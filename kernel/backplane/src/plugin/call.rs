@@ -1,0 +1,36 @@
+use anyhow::{Context, bail};
+use http_body_util::{BodyExt, Full};
+use tonic::{body::Body, client::GrpcService};
+
+use crate::client::Connection;
+
+/// Calls a unary method with a JSON request and gives the JSON answer, indented. The kernel knows the method's contract, so the command line need not.
+///
+/// # Errors
+/// When the call is refused or fails; the message is the kernel's.
+pub(crate) async fn call(connection: &Connection, method: &str, request: &str) -> anyhow::Result<String> {
+    if method.trim_start_matches('/').split('/').count() != 2 {
+        bail!("'{method}' is not a method: write package.Service/Method, as reflection and 'backplane plugin list' show them");
+    }
+    let mut http = http::Request::post(format!("/{}", method.trim_start_matches('/'))).body(Body::new(Full::new(bytes::Bytes::copy_from_slice(request.as_bytes())).map_err(|never| match never {})))?;
+    http.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    let mut channel = connection.open().await?;
+    std::future::poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context)).await?;
+    let response = GrpcService::<Body>::call(&mut channel, http).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    let json: serde_json::Value = serde_json::from_slice(&body).context("the kernel did not answer with JSON")?;
+    if status != http::StatusCode::OK {
+        bail!("{}", refusal(&json));
+    }
+    Ok(serde_json::to_string_pretty(&json)?)
+}
+
+/// A Connect error for people.
+fn refusal(json: &serde_json::Value) -> String {
+    let message = json["message"].as_str().unwrap_or("the call failed");
+    match json["details"][0]["debug"]["reason"].as_str() {
+        Some(reason) => format!("{message}\n  reason: {reason}"),
+        None => message.to_owned(),
+    }
+}

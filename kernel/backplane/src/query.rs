@@ -1,0 +1,117 @@
+use std::io::Write;
+
+use anyhow::Context;
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamDecoder;
+use backplane_proto::warehouse::v1::{QueryRequest, QueryStatistics, warehouse_client::WarehouseClient};
+use clap::{Args, ValueEnum};
+
+use crate::client::{ANSWER_BYTES_MAX, Connection};
+
+#[derive(Args)]
+pub(crate) struct QueryArguments {
+    /// The SELECT; '-' reads it from standard input
+    sql: String,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Snapshot to read; 0 is the newest
+    #[arg(long, default_value_t = 0)]
+    snapshot: i64,
+    /// Most rows that the answer may have; 0 takes the kernel's limit
+    #[arg(long, default_value_t = 0)]
+    rows_max: i64,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+/// The answer to one query, and the snapshot that it was read from.
+pub(crate) struct Answer {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) schema: arrow_schema::SchemaRef,
+    pub(crate) snapshot_id: i64,
+    pub(crate) statistics: QueryStatistics,
+}
+
+pub(crate) async fn run(arguments: QueryArguments) -> anyhow::Result<()> {
+    let sql = match arguments.sql.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin())?,
+        sql => sql.to_owned(),
+    };
+    let format = if arguments.connection.json { Format::Json } else { arguments.format };
+    let request = QueryRequest { sql, snapshot_id: arguments.snapshot, rows_max: arguments.rows_max, ..QueryRequest::default() };
+    let answer = ask(&arguments.connection, request).await?;
+    print(&answer, format)
+}
+
+/// Runs a query and collects its rows.
+///
+/// # Errors
+/// When it is refused or fails, or the kernel sends something other than one Arrow IPC stream.
+pub(crate) async fn ask(connection: &Connection, request: QueryRequest) -> anyhow::Result<Answer> {
+    let mut client = WarehouseClient::new(connection.open().await?).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let mut messages = client.query(request).await?.into_inner();
+    let mut decoder = StreamDecoder::new();
+    let mut answer = Answer { batches: Vec::new(), schema: arrow_schema::Schema::empty().into(), snapshot_id: 0, statistics: QueryStatistics::default() };
+    while let Some(message) = messages.message().await? {
+        if message.snapshot_id != 0 {
+            answer.snapshot_id = message.snapshot_id;
+        }
+        let mut piece = arrow_buffer(message.ipc);
+        while !piece.is_empty() {
+            if let Some(batch) = decoder.decode(&mut piece)? {
+                answer.batches.push(batch);
+            }
+        }
+        if let Some(statistics) = message.statistics {
+            answer.statistics = statistics;
+        }
+    }
+    answer.schema = decoder.schema().context("the kernel sent no schema")?;
+    decoder.finish()?;
+    Ok(answer)
+}
+
+fn arrow_buffer(bytes: bytes::Bytes) -> arrow_buffer::Buffer {
+    arrow_buffer::Buffer::from(bytes)
+}
+
+fn print(answer: &Answer, format: Format) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table => {
+            let batches = if answer.batches.is_empty() { vec![RecordBatch::new_empty(answer.schema.clone())] } else { answer.batches.clone() };
+            writeln!(out, "{}", arrow_cast::pretty::pretty_format_batches(&batches)?)?;
+            let QueryStatistics { rows, elapsed_micros } = answer.statistics;
+            writeln!(out, "{rows} rows in {:.1} ms, snapshot {}", elapsed_micros as f64 / 1_000.0, answer.snapshot_id)?;
+        }
+        Format::Csv => {
+            let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut out);
+            if answer.batches.is_empty() {
+                writer.write(&RecordBatch::new_empty(answer.schema.clone()))?;
+            }
+            for batch in &answer.batches {
+                writer.write(batch)?;
+            }
+        }
+        Format::Json => {
+            let mut rows = Vec::new();
+            let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(&mut rows);
+            for batch in &answer.batches {
+                writer.write(batch)?;
+            }
+            writer.finish()?;
+            drop(writer);
+            let rows: serde_json::Value = if rows.is_empty() { serde_json::json!([]) } else { serde_json::from_slice(&rows)? };
+            let document = serde_json::json!({"snapshot_id": answer.snapshot_id, "rows": rows});
+            writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
+        }
+    }
+    Ok(())
+}

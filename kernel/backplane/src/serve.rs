@@ -1,0 +1,57 @@
+use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    kernel::{Kernel, KernelSettings},
+    logging,
+    output::say,
+};
+
+#[derive(Args)]
+pub(crate) struct ServeArguments {
+    /// Where the kernel keeps everything
+    #[arg(long, env = "BACKPLANE_DIR", default_value = ".backplane/kernel")]
+    dir: PathBuf,
+    /// Address to listen on; port 0 takes a free one. Beyond loopback only when you say so here
+    #[arg(long, env = "BACKPLANE_LISTEN", default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// Seconds that running calls have to end after a stop signal
+    #[arg(long, default_value_t = 30)]
+    drain_seconds: u64,
+    /// Lines of a feed file that are committed together; fewer make an interrupted import resume closer to where it was
+    #[arg(long)]
+    import_chunk_lines: Option<NonZeroUsize>,
+}
+
+pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&arguments.dir).with_context(|| format!("cannot make the folder {}", arguments.dir.display()))?;
+    logging::start(&arguments.dir.join("audit.log"), "info")?;
+    let stopped = stop_signal()?;
+    let kernel = Kernel::open(&KernelSettings { dir: arguments.dir, import_chunk_lines: arguments.import_chunk_lines.map(NonZeroUsize::get) }).await?;
+    let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let address = listener.local_addr()?;
+    if let Some(token) = &kernel.first_token {
+        say(format!("This is the first start. The token of 'administrator', shown only now: {token}"));
+    }
+    say(format!("Backplane is ready on http://{address}"));
+    kernel.serve(listener, stopped, Duration::from_secs(arguments.drain_seconds)).await;
+    Ok(())
+}
+
+/// Resolves when the process is asked to stop: Ctrl-C or SIGTERM. Installed before anything opens, so that no signal is missed.
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

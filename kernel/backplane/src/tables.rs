@@ -1,0 +1,79 @@
+use backplane_proto::warehouse::v1::{
+    Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, warehouse_client::WarehouseClient,
+};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    client::Connection,
+    output::{self, say},
+};
+
+#[derive(Args)]
+pub(crate) struct TablesArguments {
+    /// Describe this dataset with its columns
+    name: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
+    let format = if arguments.connection.json { Format::Json } else { arguments.format };
+    let mut client = WarehouseClient::new(arguments.connection.open().await?);
+    if let Some(dataset) = arguments.name {
+        let dataset = client.describe_dataset(DescribeDatasetRequest { dataset }).await?.into_inner();
+        return if format == Format::Json { output::json("backplane.warehouse.v1.Dataset", &dataset) } else { describe(dataset, format) };
+    }
+    let mut datasets = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let page = client.list_datasets(ListDatasetsRequest { page_size: 1_000, page_token }).await?.into_inner();
+        datasets.extend(page.datasets);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if format == Format::Json {
+        return output::json("backplane.warehouse.v1.ListDatasetsResponse", &ListDatasetsResponse { datasets, next_page_token: page_token });
+    }
+    let rows = datasets.into_iter().map(|dataset| {
+        let last = output::instant(dataset.last_appended_at.as_ref());
+        vec![dataset.name, dataset.rows.to_string(), dataset.mode, last, dataset.purpose]
+    });
+    print(format, &["dataset", "rows", "mode", "last appended", "purpose"], rows.collect())
+}
+
+fn describe(dataset: Dataset, format: Format) -> anyhow::Result<()> {
+    if format == Format::Table {
+        say(format!("{}: {} ({}, key {}, {} rows)", dataset.name, dataset.purpose, dataset.mode, dataset.key.join(", "), dataset.rows));
+    }
+    let rows = dataset.columns.into_iter().map(|column| {
+        let class = if column.masked { format!("{}, masked", column.class) } else { column.class };
+        let nullable = if column.nullable { "yes" } else { "no" };
+        vec![column.name, column.r#type, nullable.to_owned(), column.unit, class, column.meaning]
+    });
+    print(format, &["column", "type", "nullable", "unit", "class", "meaning"], rows.collect())
+}
+
+fn print(format: Format, head: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    if format == Format::Table {
+        output::table(head, rows);
+        return Ok(());
+    }
+    let mut writer = csv::Writer::from_writer(std::io::stdout());
+    writer.write_record(head)?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    writer.flush()?;
+    Ok(())
+}

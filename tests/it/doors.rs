@@ -1,0 +1,246 @@
+//! The doors: every protocol, every way to be refused, and how the kernel stops.
+
+use std::process::Command;
+
+use backplane_proto::{
+    auth::v1::WhoAmIRequest,
+    ingest::v1::{FileHeader, ImportFileRequest, import_file_request::Part, import_file_response::Part as Answer},
+    warehouse::v1::QueryRequest,
+};
+use backplane_tests::{FOSHAN, Kernel, excerpt, reason};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, body::Body, client::GrpcService};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// Runs curl and gives the HTTP status and the body.
+fn curl(arguments: &[&str]) -> (u16, String) {
+    let output = Command::new("curl").args(["-sS", "-w", "\n%{http_code}"]).args(arguments).output().expect("curl is installed");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), body.to_owned())
+}
+
+/// A POST of JSON to a method, with the kernel's administrator token.
+fn post(kernel: &Kernel, method: &str, headers: &[&str], json: &str) -> (u16, serde_json::Value) {
+    let authorization = format!("authorization: Bearer {}", kernel.token);
+    let url = format!("{}/{method}", kernel.address);
+    let mut arguments = vec!["-H", "content-type: application/json", "-H", &authorization];
+    for header in headers {
+        arguments.extend(["-H", header]);
+    }
+    arguments.extend(["-d", json, &url]);
+    let (status, body) = curl(&arguments);
+    (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+/// Sends raw bytes as the body of a gRPC request and gives the status of the answer.
+async fn raw_grpc(kernel: &Kernel, method: &str, headers: &[(&'static str, &str)], body: Bytes) -> tonic::Status {
+    let body = Body::new(Full::new(body).map_err(|never| match never {}));
+    let mut request = http::Request::post(format!("/{method}")).body(body).unwrap();
+    request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    request.headers_mut().insert("te", "trailers".parse().unwrap());
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let mut service = kernel.call.service();
+    std::future::poll_fn(|context| GrpcService::<Body>::poll_ready(&mut service, context)).await.unwrap();
+    let response = GrpcService::<Body>::call(&mut service, request).await.unwrap();
+    match tonic::Status::from_header_map(response.headers()) {
+        Some(status) => status,
+        None => {
+            let collected = response.into_body().collect().await.unwrap();
+            tonic::Status::from_header_map(collected.trailers().unwrap()).unwrap()
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_needs_no_token() {
+    let kernel = Kernel::start().await;
+    let mut health = HealthClient::new(kernel.call.channel.clone());
+    for service in ["", "backplane.warehouse.v1.Warehouse"] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
+        assert_eq!(answer.status, 1, "{service} serves");
+    }
+    let (status, body) = curl(&["-H", "content-type: application/json", "-d", "{}", &format!("{}/grpc.health.v1.Health/Check", kernel.address)]);
+    assert_eq!((status, body.as_str()), (200, r#"{"status":"SERVING"}"#));
+}
+
+#[tokio::test]
+async fn a_token_that_is_wrong_or_revoked_is_refused_with_its_own_reason() {
+    let kernel = Kernel::start().await;
+    let refused = |token: String| {
+        let call = kernel.call.with_token(&token);
+        async move { reason(&call.auth().who_am_i(WhoAmIRequest {}).await.unwrap_err()) }
+    };
+    assert_eq!(refused("bp_wrong".to_owned()).await, "TOKEN_INVALID");
+
+    let token = kernel.account("short-lived", &[], &[]).await;
+    kernel.call.with_token(&token).auth().who_am_i(WhoAmIRequest {}).await.unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&kernel.cli_ok(&["token", "list", "short-lived", "--json"])).unwrap();
+    kernel.cli_ok(&["token", "revoke", listed["tokens"][0]["tokenId"].as_str().unwrap()]);
+    assert_eq!(refused(token).await, "TOKEN_REVOKED");
+
+    let token = kernel.account("disabled", &[], &[]).await;
+    kernel.cli_ok(&["user", "disable", "disabled"]);
+    assert_eq!(refused(token).await, "PRINCIPAL_DISABLED");
+}
+
+#[tokio::test]
+async fn an_unknown_method_and_an_unknown_city_are_named() {
+    let kernel = Kernel::start().await;
+    let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/Nothing", &[], Bytes::from_static(&[0, 0, 0, 0, 0])).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unimplemented, "METHOD_UNKNOWN"));
+    assert!(status.message().contains("/backplane.auth.v1.Auth/Nothing"));
+
+    let status = kernel.call.in_city("999999").auth().who_am_i(WhoAmIRequest {}).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "CITY_UNKNOWN"));
+    assert!(status.message().contains("999999"));
+
+    let (status, body) = post(&kernel, "backplane.auth.v1.Auth/Nothing", &[], "{}");
+    assert_eq!((status, body["code"].as_str().unwrap()), (501, "unimplemented"));
+}
+
+#[tokio::test]
+async fn malformed_messages_are_refused_and_the_connection_lives_on() {
+    let kernel = Kernel::start().await;
+    // Field 1 as a length-delimited value of 127 bytes, of which none follow.
+    let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/CreatePrincipal", &[], Bytes::from_static(&[0, 0, 0, 0, 2, 0x0a, 0x7f])).await;
+    assert!(matches!(status.code(), Code::InvalidArgument | Code::Internal), "{status:?}");
+    let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], Bytes::from_static(&[9, 9])).await;
+    assert_ne!(status.code(), Code::Ok);
+    kernel.call.auth().who_am_i(WhoAmIRequest {}).await.unwrap();
+
+    let (status, body) = post(&kernel, "backplane.auth.v1.Auth/CreatePrincipal", &[], "{\"principalId\":\n  17}");
+    assert_eq!((status, body["code"].as_str().unwrap()), (400, "invalid_argument"));
+    assert!(body["message"].as_str().unwrap().contains("line 2"), "{body}");
+    assert_eq!(body["details"][0]["debug"]["reason"], "MESSAGE_MALFORMED");
+    let (status, _) = post(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], "{} and more");
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn a_message_of_a_gigabyte_is_refused_at_its_header() {
+    let kernel = Kernel::start().await;
+    let mut header = vec![0];
+    header.extend_from_slice(&(1_u32 << 30).to_be_bytes());
+    header.extend_from_slice(&[0; 64]);
+    let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], Bytes::from(header)).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{status:?}");
+
+    let large = tempfile::NamedTempFile::new().unwrap();
+    large.as_file().set_len(17 << 20).unwrap();
+    let authorization = format!("authorization: Bearer {}", kernel.token);
+    let url = format!("{}/backplane.auth.v1.Auth/WhoAmI", kernel.address);
+    let data = format!("@{}", large.path().display());
+    let (status, body) = curl(&["-H", "content-type: application/json", "-H", &authorization, "-H", "expect:", "--data-binary", &data, &url]);
+    assert_eq!(status, 429, "{body}");
+    assert!(body.contains("MESSAGE_TOO_LARGE"), "{body}");
+    kernel.call.auth().who_am_i(WhoAmIRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deadline_holds_for_native_calls_and_over_json() {
+    let kernel = Kernel::start().await;
+    let mut request = Request::new(QueryRequest { sql: "select 1".to_owned(), ..QueryRequest::default() });
+    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
+    let status = match kernel.call.warehouse().query(request).await {
+        Err(status) => status,
+        Ok(answers) => answers.into_inner().message().await.unwrap_err(),
+    };
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+
+    let (status, body) = post(&kernel, "backplane.warehouse.v1.Warehouse/ListDatasets", &["connect-timeout-ms: 0"], "{}");
+    assert_eq!((status, body["code"].as_str().unwrap()), (504, "deadline_exceeded"));
+    let (status, body) = post(&kernel, "backplane.auth.v1.Auth/WhoAmI", &["grpc-timeout: soon"], "{}");
+    assert_eq!((status, body["details"][0]["debug"]["metadata"]["header"].as_str().unwrap()), (400, "grpc-timeout"));
+}
+
+#[tokio::test]
+async fn json_reaches_native_unary_methods_and_says_why_not_streams() {
+    let kernel = Kernel::start().await;
+    let (status, body) = post(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], "{}");
+    assert_eq!((status, body["principal"]["principalId"].as_str().unwrap()), (200, "administrator"));
+    let (status, body) = post(&kernel, "backplane.warehouse.v1.Warehouse/Query", &[], r#"{"sql": "select 1"}"#);
+    assert_eq!((status, body["code"].as_str().unwrap()), (501, "unimplemented"));
+    assert!(body["message"].as_str().unwrap().contains("streams"));
+    let (status, body) = curl(&["-H", "content-type: text/plain", "-d", "x", &format!("{}/backplane.auth.v1.Auth/WhoAmI", kernel.address)]);
+    assert_eq!(status, 501);
+    assert!(body.contains("application/json"), "{body}");
+}
+
+#[tokio::test]
+async fn grpc_web_is_answered_over_http_1() {
+    let kernel = Kernel::start().await;
+    let message = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(message.path(), [0, 0, 0, 0, 0]).unwrap();
+    let authorization = format!("authorization: Bearer {}", kernel.token);
+    let data = format!("@{}", message.path().display());
+    let url = format!("{}/backplane.auth.v1.Auth/WhoAmI", kernel.address);
+    let arguments = ["-sS", "-H", "content-type: application/grpc-web+proto", "-H", &authorization, "--data-binary", &data, &url];
+    let output = Command::new("curl").args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("administrator") && text.contains("grpc-status:0"), "{text:?}");
+}
+
+#[tokio::test]
+async fn every_answer_names_its_trace_and_keeps_the_callers() {
+    let kernel = Kernel::start().await;
+    let mut request = Request::new(WhoAmIRequest {});
+    request.metadata_mut().insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap());
+    let answer = kernel.call.auth().who_am_i(request).await.unwrap();
+    assert_eq!(answer.metadata().get("backplane-trace-id").unwrap(), "0af7651916cd43dd8448eb211c80319c");
+    let answer = kernel.call.auth().who_am_i(WhoAmIRequest {}).await.unwrap();
+    assert_eq!(answer.metadata().get("backplane-trace-id").unwrap().len(), 32);
+}
+
+#[tokio::test]
+async fn audited_and_denied_calls_leave_a_line() {
+    let kernel = Kernel::start().await;
+    let nobody = kernel.call.with_token(&kernel.account("nobody", &[], &[]).await);
+    nobody.auth().list_roles(backplane_proto::auth::v1::ListRolesRequest::default()).await.unwrap_err();
+    let audit = std::fs::read_to_string(kernel.dir().join("audit.log")).unwrap();
+    let lines: Vec<serde_json::Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |method: &str| lines.iter().find(|line| line["method"].as_str().is_some_and(|called| called.ends_with(method)));
+    assert_eq!(of("CreatePrincipal").unwrap()["caller"], "administrator");
+    assert_eq!(of("CreatePrincipal").unwrap()["effect"], "write");
+    let denied = of("ListRoles").unwrap();
+    assert_eq!((denied["caller"].as_str(), denied["reason"].as_str()), (Some("nobody"), Some("PERMISSION_MISSING")));
+}
+
+#[tokio::test]
+async fn a_stop_signal_lets_running_calls_end() {
+    let kernel = Kernel::start().await;
+    let log = std::fs::read(excerpt()).unwrap();
+    let (pieces, upload) = tokio::sync::mpsc::channel(1);
+    let mut ingest = kernel.call.in_city(FOSHAN).ingest();
+    let header = FileHeader {
+        feed: "portal.access".to_owned(),
+        file_name: "portal.access.440600.drain.log".to_owned(),
+        size_bytes: i64::try_from(log.len()).unwrap(),
+        sha256: String::new(),
+    };
+    pieces.send(ImportFileRequest { part: Some(Part::Header(header)) }).await.unwrap();
+    let call = tokio::spawn(async move {
+        let mut answers = ingest.import_file(ReceiverStream::new(upload)).await?.into_inner();
+        let mut result = None;
+        while let Some(answer) = answers.message().await? {
+            if let Some(Answer::Result(done)) = answer.part {
+                result = Some(done);
+            }
+        }
+        Ok::<_, tonic::Status>(result)
+    });
+    // The second piece is taken only once the first, and with it the call, has reached the kernel's connection.
+    pieces.send(ImportFileRequest { part: Some(Part::Chunk(Bytes::copy_from_slice(&log[..100]))) }).await.unwrap();
+    pieces.send(ImportFileRequest { part: Some(Part::Chunk(Bytes::copy_from_slice(&log[100..200]))) }).await.unwrap();
+    pieces.send(ImportFileRequest { part: Some(Part::Chunk(Bytes::copy_from_slice(&log[200..300]))) }).await.unwrap();
+    kernel.terminate();
+    pieces.send(ImportFileRequest { part: Some(Part::Chunk(Bytes::copy_from_slice(&log[300..]))) }).await.unwrap();
+    drop(pieces);
+    let result = call.await.unwrap().unwrap().expect("the import that ran ends");
+    assert_eq!(result.lines, 200);
+    assert!(kernel.wait(), "the kernel ends well");
+}

@@ -1,0 +1,136 @@
+//! SQL through the doors: what a city sees, what is refused, and the three outputs.
+
+use backplane_proto::warehouse::v1::{DescribeDatasetRequest, QueryRequest};
+use backplane_tests::{Call, DONGGUAN, FOSHAN, Kernel, excerpt, reason};
+use tonic::{Code, Status};
+
+const READ: &[&str] = &["warehouse.query", "dataset.read:interaction"];
+
+async fn with_both_cities() -> Kernel {
+    let kernel = Kernel::start().await;
+    let text = std::fs::read_to_string(excerpt()).unwrap();
+    let half: usize = text.lines().take(120).map(|line| line.len() + 1).sum();
+    for (city, part) in [(FOSHAN, &text[..half]), (DONGGUAN, &text[half..])] {
+        let path = kernel.dir().join(format!("portal.access.{city}.20150517.log"));
+        std::fs::write(&path, part).unwrap();
+        kernel.cli_ok(&["feed", "import", "portal.access", path.to_str().unwrap(), "--city", city]);
+    }
+    kernel
+}
+
+async fn refused(call: &Call, request: QueryRequest) -> Status {
+    let sql = request.sql.clone();
+    match call.warehouse().query(request).await {
+        Err(status) => status,
+        Ok(answers) => {
+            let mut answers = answers.into_inner();
+            loop {
+                match answers.message().await {
+                    Err(status) => return status,
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("answered without an error: {sql}"),
+                }
+            }
+        }
+    }
+}
+
+fn sql(text: &str) -> QueryRequest {
+    QueryRequest { sql: text.to_owned(), ..QueryRequest::default() }
+}
+
+#[tokio::test]
+async fn a_city_sees_its_own_rows_whatever_it_asks() {
+    let kernel = with_both_cities().await;
+    let count = "select count(*) from interaction";
+    let all = kernel.call.number(count).await.unwrap();
+    let foshan = kernel.call.with_token(&kernel.account("foshan", READ, &[FOSHAN]).await);
+    let dongguan = kernel.call.with_token(&kernel.account("dongguan", READ, &[DONGGUAN]).await);
+    let (of_foshan, of_dongguan) = (foshan.number(count).await.unwrap(), dongguan.number(count).await.unwrap());
+    assert!(of_foshan > 0 && of_dongguan > 0 && of_foshan + of_dongguan == all);
+    for text in [
+        "select count(*) from interaction where city = '441900'",
+        "select count(*) from interaction where (city <> '440600' or 1 = 1) and city = '441900'",
+        "select count(*) from (select * from interaction union all select * from interaction) where city like '4419%'",
+        "select count(*) from interaction a join interaction b on a.event_id = b.event_id where b.city = '441900'",
+    ] {
+        assert_eq!(foshan.number(text).await.unwrap(), 0, "{text}");
+    }
+    let status = refused(&foshan.in_city(DONGGUAN), sql("select 1")).await;
+    assert_eq!(reason(&status), "PERMISSION_MISSING");
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_granted_is_like_one_that_never_was() {
+    let kernel = with_both_cities().await;
+    let foshan = kernel.call.with_token(&kernel.account("foshan", READ, &[FOSHAN]).await);
+    let hidden = refused(&foshan, sql("select * from city")).await;
+    let missing = refused(&foshan, sql("select * from nope")).await;
+    assert_eq!(hidden.code(), Code::InvalidArgument);
+    assert_eq!(hidden.message().replace("city", "nope"), missing.message());
+    let status = foshan.warehouse().describe_dataset(DescribeDatasetRequest { dataset: "city".to_owned() }).await.unwrap_err();
+    assert_eq!(reason(&status), "RESOURCE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn only_a_select_is_run() {
+    let kernel = with_both_cities().await;
+    for text in [
+        "insert into interaction select * from interaction",
+        "delete from interaction",
+        "drop table interaction",
+        "create table copied as select * from interaction",
+        "copy interaction to '/tmp/leak.csv'",
+        "set datafusion.execution.batch_size = 1",
+        "explain select * from interaction",
+        "select 1; select 2",
+        "create external table passwords stored as csv location '/etc/passwd'",
+    ] {
+        let status = refused(&kernel.call, sql(text)).await;
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "SQL_REFUSED"), "{text}: {status:?}");
+    }
+    for text in ["selekt 1", "select nothing from interaction", "select * from information_schema.tables", "select * from '/etc/passwd'", ""] {
+        let status = refused(&kernel.call, sql(text)).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{text}: {status:?}");
+        assert!(!status.message().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn personal_columns_are_masked_and_others_exist_only_when_granted() {
+    let kernel = with_both_cities().await;
+    let account = async |id: &str, permissions: &[&str]| kernel.call.with_token(&kernel.account(id, permissions, &[FOSHAN]).await);
+    let masked = account("masked", READ).await;
+    let shown = account("shown", &["warehouse.query", "dataset.read:interaction", "dataset.unmask:interaction"]).await;
+    let whole = "select count(*) from interaction where client_address ~ '^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$'";
+    assert_eq!(masked.number(whole).await.unwrap(), 0);
+    assert!(shown.number(whole).await.unwrap() > 0);
+    let page = account("page", &["warehouse.query", "dataset.read:interaction(page)"]).await;
+    assert!(page.number("select count(page) from interaction").await.unwrap() > 0);
+    assert_eq!(refused(&page, sql("select user_agent from interaction")).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_query_beyond_its_limits_says_so() {
+    let kernel = with_both_cities().await;
+    let status = refused(&kernel.call, QueryRequest { rows_max: 10, ..sql("select * from interaction") }).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "QUERY_ROWS_EXCEEDED"));
+    let status = refused(&kernel.call, QueryRequest { snapshot_id: 1 << 40, ..sql("select 1") }).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SNAPSHOT_UNKNOWN"));
+}
+
+#[tokio::test]
+async fn the_command_line_prints_tables_csv_and_json() {
+    let kernel = with_both_cities().await;
+    let text = "select city, count(*) as requests from interaction group by city order by city";
+    let table = kernel.cli_ok(&["query", text]);
+    assert!(table.contains("| requests |") && table.contains("2 rows") && table.contains("snapshot"), "{table}");
+    let csv = kernel.cli_ok(&["query", text, "--format", "csv"]);
+    assert!(csv.starts_with("city,requests\n440600,"), "{csv}");
+    let json: serde_json::Value = serde_json::from_str(&kernel.cli_ok(&["query", text, "--format", "json"])).unwrap();
+    assert_eq!(json["rows"][1]["city"], DONGGUAN);
+    let json: serde_json::Value = serde_json::from_str(&kernel.cli_ok(&["tables", "interaction", "--json"])).unwrap();
+    assert!(json["columns"].as_array().unwrap().iter().any(|column| column["name"] == "page"));
+    assert!(kernel.cli_ok(&["tables"]).contains("interaction"));
+    assert!(kernel.cli_ok(&["tables", "--format", "csv"]).starts_with("dataset,rows"));
+}

@@ -1,0 +1,180 @@
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use backplane_proto::{
+    auth::v1::{CreatePrincipalRequest, CreateRoleRequest, GrantRoleRequest, IssueTokenRequest, PrincipalKind, Role},
+    plugin::v1::{EnablePluginRequest, InstallPluginRequest, PluginVersion},
+};
+use tempfile::TempDir;
+use tonic::transport::Endpoint;
+
+use crate::Call;
+
+pub const FOSHAN: &str = "440600";
+pub const DONGGUAN: &str = "441900";
+
+/// A kernel process. It ends with the value, and its folder with it.
+pub struct Kernel {
+    process: Child,
+    pub address: String,
+    /// The administrator's token of the first start.
+    pub token: String,
+    pub call: Call,
+    dir: TempDir,
+    options: Vec<String>,
+}
+
+/// The binary that cargo built beside this test.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let binary = test.ancestors().nth(2).expect("tests stand in deps/").join("backplane");
+    assert!(binary.exists(), "{} is missing: run 'cargo build --workspace' first", binary.display());
+    binary
+}
+
+impl Kernel {
+    /// A new kernel on a new folder.
+    pub async fn start() -> Kernel {
+        Kernel::start_with(&[]).await
+    }
+
+    /// With more options for `serve`.
+    pub async fn start_with(options: &[&str]) -> Kernel {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Kernel::on(dir, options, String::new()).await
+    }
+
+    async fn on(dir: TempDir, options: Vec<String>, token: String) -> Kernel {
+        let mut process = Command::new(binary())
+            .args(["serve", "--listen", "127.0.0.1:0", "--dir"])
+            .arg(dir.path())
+            .args(&options)
+            .env("BACKPLANE_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let (mut first_token, mut address) = (None, None);
+        for line in BufReader::new(process.stdout.take().expect("piped")).lines() {
+            let line = line.expect("the kernel prints text");
+            if let Some((_, token)) = line.split_once("shown only now: ") {
+                first_token = Some(token.to_owned());
+            }
+            if let Some((_, ready)) = line.split_once("Backplane is ready on ") {
+                address = Some(ready.to_owned());
+                break;
+            }
+        }
+        let address = address.expect("the kernel became ready");
+        let token = first_token.unwrap_or(token);
+        let channel = Endpoint::from_shared(address.clone()).expect("an address").connect().await.expect("the kernel answers");
+        let call = Call { channel, token: Some(token.clone()), city: None };
+        Kernel { process, address, token, call, dir, options }
+    }
+
+    /// Ends the process as a power switch would, and starts another on the same folder.
+    pub async fn kill_and_restart(mut self) -> Kernel {
+        self.process.kill().expect("the kernel can be killed");
+        self.process.wait().expect("the kernel ends");
+        let Kernel { ref mut dir, ref token, ref mut options, .. } = self;
+        let (dir, token, options) = (std::mem::replace(dir, tempfile::tempdir().expect("a temporary folder")), token.clone(), std::mem::take(options));
+        Kernel::on(dir, options, token).await
+    }
+
+    /// Asks the process to stop, as an operator would.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.process.id()).expect("a process id");
+        #[allow(unsafe_code, reason = "a signal to our own child")]
+        // SAFETY: the process is our child and not yet waited for, so the id is still its own.
+        let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+        assert_eq!(sent, 0);
+    }
+
+    /// Waits until the process has ended and gives whether it ended well.
+    pub fn wait(mut self) -> bool {
+        self.process.wait().expect("the kernel ends").success()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs the command line against this kernel, as the administrator unless the arguments name a token.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        Command::new(binary())
+            .args(arguments)
+            .env("BACKPLANE_ADDRESS", &self.address)
+            .env("BACKPLANE_TOKEN", &self.token)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary runs")
+    }
+
+    /// The same, expecting success; gives standard output.
+    pub fn cli_ok(&self, arguments: &[&str]) -> String {
+        let output = self.cli(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The same, expecting a refusal; gives standard error.
+    pub fn cli_err(&self, arguments: &[&str]) -> String {
+        let output = self.cli(arguments);
+        assert!(!output.status.success(), "{arguments:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    /// The token of a new service account that holds these permissions in these cities.
+    pub async fn account(&self, id: &str, permissions: &[&str], cities: &[&str]) -> String {
+        let mut auth = self.call.auth();
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let principal = CreatePrincipalRequest { principal_id: id.to_owned(), kind: PrincipalKind::Service.into(), display_name: String::new() };
+        auth.create_principal(principal).await.expect("the principal is made");
+        if !permissions.is_empty() {
+            let role = Role { role_id: format!("role-{id}"), display_name: String::new(), permissions: owned(permissions) };
+            auth.create_role(CreateRoleRequest { role: Some(role) }).await.expect("the role is made");
+            let grant = GrantRoleRequest { principal_id: id.to_owned(), role_id: format!("role-{id}"), cities: owned(cities) };
+            auth.grant_role(grant).await.expect("the role is granted");
+        }
+        let issue = IssueTokenRequest { principal_id: id.to_owned(), life_seconds: 3_600 };
+        auth.issue_token(issue).await.expect("a token is issued").into_inner().secret
+    }
+
+    /// Installs a plugin.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn install(&self, wasm: &[u8]) -> Result<PluginVersion, tonic::Status> {
+        let pieces: Vec<_> = wasm.chunks(256 << 10).map(|chunk| InstallPluginRequest { chunk: bytes::Bytes::copy_from_slice(chunk) }).collect();
+        Ok(self.call.plugins().install_plugin(tokio_stream::iter(pieces)).await?.into_inner())
+    }
+
+    /// Enables a version in a city with all that it asks for.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn enable(&self, version: &PluginVersion, city: &str) -> Result<(), tonic::Status> {
+        let request = EnablePluginRequest {
+            plugin_id: version.plugin_id.clone(),
+            version: version.version.clone(),
+            city: city.to_owned(),
+            granted: version.capabilities.clone(),
+            configuration_json: String::new(),
+        };
+        self.call.plugins().enable_plugin(request).await.map(drop)
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
