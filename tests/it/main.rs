@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod access;
-mod doors;
-mod reflection;
-mod feeds;
-mod warehouse;
-mod plugins;
+mod architecture;
 mod crash;
+mod doors;
+mod feeds;
+mod plugins;
+mod reflection;
+mod warehouse;

@@ -2,12 +2,12 @@
 //!
 //! Start from [`Kernel`]; each file under `tests/` is one subject. Nothing here reaches into the kernel: what the tests know, a client knows.
 
-mod kernel;
 mod client;
 mod files;
+mod kernel;
 mod python;
 
 pub use client::{Call, reason};
 pub use files::{excerpt, portal_traffic, repository};
-pub use kernel::{FOSHAN, DONGGUAN, Kernel};
+pub use kernel::{DONGGUAN, FOSHAN, Kernel};
 pub use python::python;

@@ -1,0 +1,34 @@
+use std::time::{Duration, Instant};
+
+/// Rounds of each side, in turn, so that a drift of the machine hits both.
+const ROUNDS: usize = 9;
+
+/// The median of the rounds of two sides that take turns. A round runs its side as often as it says and gives the time of one.
+pub async fn side_by_side(mut ours: impl AsyncFnMut() -> Duration, mut peer: impl AsyncFnMut() -> Duration) -> (Duration, Duration) {
+    let (mut our_rounds, mut peer_rounds) = (Vec::new(), Vec::new());
+    ours().await;
+    peer().await;
+    for _ in 0..ROUNDS {
+        our_rounds.push(ours().await);
+        peer_rounds.push(peer().await);
+    }
+    (median(our_rounds), median(peer_rounds))
+}
+
+pub fn median(mut rounds: Vec<Duration>) -> Duration {
+    rounds.sort();
+    rounds[rounds.len() / 2]
+}
+
+/// The time of one of `times` runs.
+pub async fn each(times: u32, mut run: impl AsyncFnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..times {
+        run().await;
+    }
+    start.elapsed() / times
+}
+
+pub fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1_000.0
+}
