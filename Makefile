@@ -32,7 +32,7 @@ check: toolchain ## Formatting and lints, of the kernel and of the plugins
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 
 bench: build plugins ## Ratios against peers, side by side in one run
-	cargo bench --profile dev -p backplane-tests
+	cargo bench --profile dev --workspace --bench peers
 
 build: toolchain ## The kernel and the command line
 	cargo build --workspace

@@ -44,7 +44,8 @@ impl Connection {
     pub(crate) async fn open(&self) -> anyhow::Result<Channeled> {
         let endpoint = Endpoint::from_shared(self.address.clone()).with_context(|| format!("'{}' is not an address: write http://host:port", self.address))?;
         let channel = endpoint.connect_timeout(Duration::from_secs(10)).connect().await;
-        let channel = channel.with_context(|| format!("no kernel answers on {}: start one with 'backplane serve' or 'backplane demo', or give --address", self.address))?;
+        let channel = channel
+            .with_context(|| format!("no kernel answers on {}: start one with 'backplane serve' or 'backplane demo', or give --address", self.address))?;
         Ok(InterceptedService::new(channel, self.credentials()?))
     }
 

@@ -10,7 +10,13 @@ use anyhow::Context;
 use clap::Args;
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::{kernel::{Kernel, KernelSettings}, logging, output::say, plugin, serve::stop_signal};
+use crate::{
+    kernel::{Kernel, KernelSettings},
+    logging,
+    output::say,
+    plugin,
+    serve::stop_signal,
+};
 use setup::Setup;
 
 #[derive(Args)]

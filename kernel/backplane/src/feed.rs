@@ -174,7 +174,9 @@ pub(crate) fn describe(result: &ImportResult) -> String {
     }
     let reasons: Vec<_> = result.quarantine_reasons.iter().map(|count| format!("{} {}", count.rows, count.reason)).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    format!("{file_name} ({feed}, {city}): {rows_taken} rows of {lines} lines taken, {rows_quarantined} quarantined{reasons}, {rows_unchanged} unchanged, snapshot {snapshot_id}")
+    format!(
+        "{file_name} ({feed}, {city}): {rows_taken} rows of {lines} lines taken, {rows_quarantined} quarantined{reasons}, {rows_unchanged} unchanged, snapshot {snapshot_id}"
+    )
 }
 
 async fn status(arguments: StatusArguments) -> anyhow::Result<()> {

@@ -3,19 +3,19 @@
 //! Start from [`kernel::Kernel`], the only place where every service is named and wired; the other files are one command each and reach a kernel only
 //! through its doors, as any client would.
 
+mod client;
+mod demo;
+mod feed;
 mod kernel;
 mod logging;
-mod serve;
-mod client;
 mod output;
-mod user;
-mod role;
-mod token;
-mod query;
-mod tables;
-mod feed;
 mod plugin;
-mod demo;
+mod query;
+mod role;
+mod serve;
+mod tables;
+mod token;
+mod user;
 
 use clap::{Parser, Subcommand};
 

@@ -1,6 +1,4 @@
-use backplane_proto::warehouse::v1::{
-    Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, warehouse_client::WarehouseClient,
-};
+use backplane_proto::warehouse::v1::{Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, warehouse_client::WarehouseClient};
 use clap::{Args, ValueEnum};
 
 use crate::{

@@ -30,13 +30,16 @@ pub(super) async fn commands(setup: &Setup) -> anyhow::Result<Vec<DemoCommand>> 
     let method = "portal_traffic.v1.PortalTraffic/GetSummary";
     let binary = std::env::current_exe().context("the path of this program is unknown")?;
     let binary = binary.display();
-    let curl = |token: &str| {
-        format!(r#"curl -sS -H "Authorization: Bearer {token}" -H 'Content-Type: application/json' -d '{request}' {address}/{method}"#)
-    };
+    let curl = |token: &str| format!(r#"curl -sS -H "Authorization: Bearer {token}" -H 'Content-Type: application/json' -d '{request}' {address}/{method}"#);
     let (foshan, dongguan, reader) = (setup.token(&FOSHAN), setup.token(&DONGGUAN), setup.token(&WITHOUT_RIGHT));
     let sql = "select page, count(*) as requests from interaction group by page order by requests desc, page limit 5";
     Ok(vec![
-        DemoCommand { what: "Foshan's traffic, with curl (Connect JSON)", shell: curl(foshan), needs: Some("curl"), expected: Expected::Answer("\"requests\"") },
+        DemoCommand {
+            what: "Foshan's traffic, with curl (Connect JSON)",
+            shell: curl(foshan),
+            needs: Some("curl"),
+            expected: Expected::Answer("\"requests\""),
+        },
         DemoCommand {
             what: "the same with grpcurl (reflection needs the token too)",
             shell: format!(

@@ -61,11 +61,12 @@ impl Setup {
         let file = dir.join("tokens.json");
         let tokens = match (first_token, fs::read(&file)) {
             (Some(administrator), _) => Tokens { administrator, by_account: BTreeMap::new() },
-            (None, Ok(text)) => serde_json::from_slice(&text).with_context(|| format!("{} cannot be read: remove the folder and start again", file.display()))?,
+            (None, Ok(text)) => {
+                serde_json::from_slice(&text).with_context(|| format!("{} cannot be read: remove the folder and start again", file.display()))?
+            }
             (None, Err(_)) => bail!("the folder {} has a kernel but not its tokens: remove it and start again", dir.display()),
         };
-        let administrator =
-            Connection { address: address.to_owned(), token: Some(tokens.administrator.clone()), city: None, timeout_seconds: 60, json: false };
+        let administrator = Connection { address: address.to_owned(), token: Some(tokens.administrator.clone()), city: None, timeout_seconds: 60, json: false };
         let setup = Setup { administrator, file, dir: dir.to_owned(), tokens };
         setup.save()?;
         Ok(setup)

@@ -53,7 +53,9 @@ fn install_target(folder: &Path) -> anyhow::Result<()> {
     say(format!("installing the target {TARGET}"));
     let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder).status();
     let added = added.with_context(|| {
-        format!("the Rust target {TARGET} is missing and rustup is not there to add it: install Rust from https://rustup.rs, or {TARGET} by the way your Rust came")
+        format!(
+            "the Rust target {TARGET} is missing and rustup is not there to add it: install Rust from https://rustup.rs, or {TARGET} by the way your Rust came"
+        )
     })?;
     ensure!(added.success(), "`rustup target add {TARGET}` failed: see above, correct it and build again");
     Ok(())
@@ -61,14 +63,16 @@ fn install_target(folder: &Path) -> anyhow::Result<()> {
 
 /// Runs cargo and returns the component that it wrote.
 fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
-    let cargo_toml = fs::canonicalize(folder.join("Cargo.toml")).with_context(|| format!("{} has no Cargo.toml: give the folder of a plugin", folder.display()))?;
+    let cargo_toml =
+        fs::canonicalize(folder.join("Cargo.toml")).with_context(|| format!("{} has no Cargo.toml: give the folder of a plugin", folder.display()))?;
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--manifest-path"]).arg(&cargo_toml);
     // Beside the kernel's own files: one folder would make both wait for each other's lock.
     if let Some(target) = env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty()) {
         cargo.env("CARGO_TARGET_DIR", env::current_dir()?.join(target).join("plugins"));
     }
-    let output = cargo.current_dir(folder).stderr(Stdio::inherit()).output().context("cargo cannot be run: install Rust from https://rustup.rs and open a new shell")?;
+    let output =
+        cargo.current_dir(folder).stderr(Stdio::inherit()).output().context("cargo cannot be run: install Rust from https://rustup.rs and open a new shell")?;
     ensure!(output.status.success(), "the plugin does not compile: correct what the compiler says above and build again");
     let messages = String::from_utf8_lossy(&output.stdout);
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());

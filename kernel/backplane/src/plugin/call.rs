@@ -12,7 +12,8 @@ pub(crate) async fn call(connection: &Connection, method: &str, request: &str) -
     if method.trim_start_matches('/').split('/').count() != 2 {
         bail!("'{method}' is not a method: write package.Service/Method, as reflection and 'backplane plugin list' show them");
     }
-    let mut http = http::Request::post(format!("/{}", method.trim_start_matches('/'))).body(Body::new(Full::new(bytes::Bytes::copy_from_slice(request.as_bytes())).map_err(|never| match never {})))?;
+    let mut http = http::Request::post(format!("/{}", method.trim_start_matches('/')))
+        .body(Body::new(Full::new(bytes::Bytes::copy_from_slice(request.as_bytes())).map_err(|never| match never {})))?;
     http.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     let mut channel = connection.open().await?;
     std::future::poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context)).await?;

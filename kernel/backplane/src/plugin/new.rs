@@ -13,6 +13,7 @@ const FILES: &[(&str, &str)] = &[
     ("plugin.toml", include_str!("new/plugin.toml.txt")),
     ("Cargo.toml", include_str!("new/Cargo.toml.txt")),
     ("rust-toolchain.toml", include_str!("new/rust-toolchain.toml.txt")),
+    ("rustfmt.toml", include_str!("new/rustfmt.toml.txt")),
     (".gitignore", include_str!("new/gitignore.txt")),
     ("build.rs", include_str!("new/build.rs.txt")),
     ("proto/{{namespace}}/v1/{{namespace}}.proto", include_str!("new/service.proto.txt")),
@@ -56,9 +57,9 @@ fn id_of(folder: &Path) -> anyhow::Result<PluginId> {
 
 /// Words that cannot be the name of a module and can be the id of a plugin.
 const KEYWORDS: &[&str] = &[
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for",
-    "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
-    "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn",
+    "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
+    "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 fn is_free(folder: &Path) -> anyhow::Result<bool> {

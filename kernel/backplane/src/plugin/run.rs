@@ -20,13 +20,8 @@ pub(super) async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let kernel = Kernel::open(&KernelSettings::in_dir(dir.path())).await?;
     let token = kernel.first_token.clone().context("a new kernel gave no token")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let connection = Connection {
-        address: format!("http://{}", listener.local_addr()?),
-        token: Some(token),
-        city: Some(arguments.city),
-        timeout_seconds: 60,
-        json: false,
-    };
+    let connection =
+        Connection { address: format!("http://{}", listener.local_addr()?), token: Some(token), city: Some(arguments.city), timeout_seconds: 60, json: false };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(kernel.serve(listener, async move { drop(stopped.await) }, Duration::from_secs(5)));
     let outcome = exercise(&arguments, &connection, &wasm).await;

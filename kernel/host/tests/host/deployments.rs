@@ -1,0 +1,147 @@
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+
+use backplane_proto::{
+    guest::v1 as guest,
+    plugin::v1::{EnablePluginRequest, plugins_client::PluginsClient},
+    v1::Reason,
+};
+use prost_reflect::prost::Message;
+use tonic::Code;
+
+use crate::{
+    guests::{CALL_OUT, CONTEXT, ECHO, access, behaviours, manifest, package_of, package_with, proto},
+    world::{DONGGUAN, FOSHAN, GATE_PERMITS, PROVINCE, World, assert_fails, caller, foshan, place},
+};
+
+fn request(city: &str, granted: &[&str], configuration_json: &str) -> EnablePluginRequest {
+    EnablePluginRequest {
+        plugin_id: "demo".to_owned(),
+        version: String::new(),
+        city: city.to_owned(),
+        granted: granted.iter().map(|text| (*text).to_owned()).collect(),
+        configuration_json: configuration_json.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_version_is_swapped_under_running_calls_without_losing_one() {
+    let rest = "calls = [\"/backplane.warehouse.v1.Warehouse/DescribeDataset\"]\n[limits]\nconcurrency = 64";
+    let world = Arc::new(World::with_demo(rest).await);
+    let next = world.install(package_of(&behaviours(), "demo", "0.2.0", rest)).await.unwrap();
+    let gate = Arc::clone(&world.warehouse.gate);
+    let held_up = gate.acquire_many(GATE_PERMITS).await.unwrap();
+    let calls: Vec<_> = (0..64)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.demo(&foshan(), CALL_OUT).await })
+        })
+        .collect();
+    // All are inside of the old version, waiting for the warehouse.
+    let all_wait = async {
+        while world.warehouse.asked.lock().unwrap().len() < 63 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_wait).await.unwrap();
+    let deployment = world.enable(&next, FOSHAN).await;
+    assert_eq!((deployment.version.as_str(), deployment.revision), ("0.2.0", 2));
+    let context = guest::CallContext::decode(world.demo(&foshan(), CONTEXT).await.unwrap()).unwrap();
+    assert_eq!((context.version.as_str(), context.configuration_revision), ("0.2.0", 2));
+    drop(held_up);
+    for call in calls {
+        assert!(!call.await.unwrap().unwrap().is_empty());
+    }
+    let versions: Vec<_> = world.warehouse.asked.lock().unwrap().iter().map(|context| context.actor.clone().unwrap().version).collect();
+    assert_eq!((versions.len(), versions.iter().filter(|version| *version == "0.1.0").count() >= 63), (64, true));
+}
+
+#[tokio::test]
+async fn what_was_disabled_is_not_called() {
+    let world = World::with_demo("").await;
+    assert!(world.disable("demo", FOSHAN).await);
+    assert!(!world.disable("demo", FOSHAN).await);
+    assert_fails(world.demo(&foshan(), ECHO).await, Code::Unimplemented, Reason::PluginNotEnabled, "backplane plugin enable");
+}
+
+#[tokio::test]
+async fn exactly_what_is_asked_must_be_granted() {
+    let world = World::new().await;
+    let rest = "calls = [\"/backplane.warehouse.v1.Warehouse/Query\"]\n[[reads]]\ndataset = \"interaction\"\ncolumns = [\"page\", \"at\"]";
+    world.install(package_of(&behaviours(), "demo", "0.1.0", rest)).await.unwrap();
+    let mut plugins = world.plugins();
+    let (call, read) = ("call:/backplane.warehouse.v1.Warehouse/Query", "dataset.read:interaction(page,at)");
+    let too_little = plugins.enable_plugin(request(FOSHAN, &[call], "")).await;
+    assert_fails(too_little, Code::FailedPrecondition, Reason::CapabilityNotGranted, "dataset.read:interaction(at,page)");
+    let too_much = plugins.enable_plugin(request(FOSHAN, &[call, read, "dataset.read:ticket"], "")).await;
+    assert_fails(too_much, Code::InvalidArgument, Reason::FieldInvalid, "dataset.read:ticket");
+    let deployment = plugins.enable_plugin(request(FOSHAN, &[read, call], "")).await.unwrap().into_inner();
+    assert_eq!((deployment.revision, deployment.granted.len(), deployment.enabled_by.as_str()), (1, 2, "root"));
+}
+
+#[tokio::test]
+async fn enabling_needs_the_right_in_that_city() {
+    let world = World::new().await;
+    world.install(package_of(&behaviours(), "demo", "0.1.0", "")).await.unwrap();
+    let mut foshan_only = PluginsClient::new(world.bus.acting(caller("chen", &["plugin.enable"], &[FOSHAN])));
+    for city in [DONGGUAN, PROVINCE] {
+        assert_fails(foshan_only.enable_plugin(request(city, &[], "")).await, Code::PermissionDenied, Reason::PermissionMissing, "plugin.enable");
+    }
+    assert_fails(foshan_only.enable_plugin(request("310000", &[], "")).await, Code::InvalidArgument, Reason::CityUnknown, "310000");
+    foshan_only.enable_plugin(request(FOSHAN, &[], "")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_names_its_field() {
+    let world = World::new().await;
+    let schema =
+        r#"{"type":"object","properties":{"window":{"type":"object","properties":{"hours":{"type":"integer","minimum":1}}}},"additionalProperties":false}"#;
+    let wasm = package_with(&behaviours(), &manifest("demo", "0.1.0", ""), &proto("demo", &access("demo")), Some(schema));
+    world.install(wasm).await.unwrap();
+    let mut plugins = world.plugins();
+    for (configuration, field) in [(r#"{"window":{"hours":0}}"#, "/window/hours"), (r#"{"colour":1}"#, "/"), ("[]", "/"), ("{", "/")] {
+        let status = assert_fails(
+            plugins.enable_plugin(request(FOSHAN, &[], configuration)).await,
+            Code::InvalidArgument,
+            Reason::ConfigurationInvalid,
+            "configuration",
+        );
+        assert_eq!(place(&status, "field"), field);
+    }
+    let deployment = plugins.enable_plugin(request(FOSHAN, &[], r#"{ "window": {"hours": 24} }"#)).await.unwrap().into_inner();
+    assert_eq!(deployment.configuration_json, r#"{"window":{"hours":24}}"#);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_deployments() {
+    let world = World::with_demo("").await;
+    let restarted = world.restarted().await;
+    restarted.demo(&foshan(), ECHO).await.unwrap();
+    let again = restarted.restarted().await;
+    assert!(again.disable("demo", FOSHAN).await);
+    assert_fails(again.restarted().await.demo(&foshan(), ECHO).await, Code::Unimplemented, Reason::PluginNotEnabled, "");
+}
+
+#[tokio::test]
+async fn a_tampered_artifact_is_compiled_again() {
+    let world = World::with_demo("").await;
+    let artifact = fs::read_dir(world.dir().join("artifacts")).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&artifact).unwrap();
+    let mut tampered = good.clone();
+    let middle = tampered.len() / 2;
+    tampered[middle] ^= 1;
+    for bad in [tampered, good[..20].to_vec(), Vec::new()] {
+        fs::write(&artifact, bad).unwrap();
+        let restarted = world.restarted().await;
+        restarted.demo(&foshan(), ECHO).await.unwrap();
+        assert_eq!(fs::read(&artifact).unwrap().len(), good.len());
+    }
+    let mode = fs::metadata(world.dir().join("artifact.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_closed_host_refuses_calls() {
+    let world = World::with_demo("").await;
+    world.host.close().await;
+    assert!(world.demo(&foshan(), ECHO).await.is_err());
+}

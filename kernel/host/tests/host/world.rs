@@ -1,0 +1,213 @@
+//! A host with everything around it: row store, access table, and a bus that authorizes nothing but routes as the real one does.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use backplane_proto::{
+    plugin::v1::{
+        Deployment, DisablePluginRequest, EnablePluginRequest, InstallPluginRequest, PluginVersion, plugins_client::PluginsClient,
+        plugins_server::PluginsServer,
+    },
+    v1::Reason,
+    warehouse::v1::{
+        Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, QueryRequest, QueryResponse,
+        warehouse_server::{Warehouse, WarehouseServer},
+    },
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use kernel_auth::AccessTable;
+use kernel_base::{ActingBus, BusClient, CallContext, Caller, City, Clock, Permission, Principal, PrincipalKind, Rights, Scope, TraceId, context_of};
+use kernel_host::{Host, HostLimits, HostSettings};
+use kernel_storage::RowStore;
+use prost_reflect::DescriptorPool;
+use tokio::sync::Semaphore;
+use tokio_stream::Stream;
+use tonic::{Code, Status, body::Body};
+use tonic_types::StatusExt;
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+pub const FOSHAN: &str = "440600";
+pub const DONGGUAN: &str = "441900";
+pub const PROVINCE: &str = "440000";
+
+pub struct World {
+    pub host: Host,
+    pub bus: BusClient,
+    pub rows: RowStore,
+    pub warehouse: FakeWarehouse,
+    dir: Arc<tempfile::TempDir>,
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::over(RowStore::in_memory().await.unwrap(), Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    /// Another process on the same rows and files.
+    pub async fn restarted(&self) -> World {
+        self.host.close().await;
+        World::over(self.rows.clone(), Arc::clone(&self.dir)).await
+    }
+
+    async fn over(rows: RowStore, dir: Arc<tempfile::TempDir>) -> World {
+        let kernel = DescriptorPool::decode(backplane_proto::DESCRIPTOR_SET).unwrap();
+        let access = Arc::new(AccessTable::new(&kernel, &[]).unwrap());
+        let bus = BusClient::default();
+        let settings = HostSettings { dir: dir.path().to_owned(), limits: HostLimits::default() };
+        let host = Host::open(settings, rows.clone(), access, bus.clone(), Clock::system()).await.unwrap();
+        let warehouse = FakeWarehouse::default();
+        bus.bind(routes(&host, &warehouse));
+        World { host, bus, rows, warehouse, dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn plugins(&self) -> PluginsClient<ActingBus> {
+        PluginsClient::new(self.bus.acting(caller("root", &["*"], &[PROVINCE])))
+    }
+
+    pub async fn install(&self, wasm: Vec<u8>) -> Result<PluginVersion, Status> {
+        let chunks: Vec<_> = wasm.chunks(1 << 20).map(|chunk| InstallPluginRequest { chunk: Bytes::copy_from_slice(chunk) }).collect();
+        Ok(self.plugins().install_plugin(tokio_stream::iter(chunks)).await?.into_inner())
+    }
+
+    /// Enables a version with everything that it asks for.
+    pub async fn enable(&self, version: &PluginVersion, city: &str) -> Deployment {
+        let request = EnablePluginRequest {
+            plugin_id: version.plugin_id.clone(),
+            version: version.version.clone(),
+            city: city.to_owned(),
+            granted: version.capabilities.clone(),
+            configuration_json: String::new(),
+        };
+        self.plugins().enable_plugin(request).await.unwrap().into_inner()
+    }
+
+    pub async fn disable(&self, plugin: &str, city: &str) -> bool {
+        let request = DisablePluginRequest { plugin_id: plugin.to_owned(), city: city.to_owned() };
+        self.plugins().disable_plugin(request).await.unwrap().into_inner().disabled
+    }
+
+    /// Installs the guest of all behaviours as `demo` and enables it in Foshan.
+    pub async fn with_demo(rest: &str) -> World {
+        let world = World::new().await;
+        let version = world.install(crate::guests::package_of(&crate::guests::behaviours(), "demo", "0.1.0", rest)).await.unwrap();
+        world.enable(&version, FOSHAN).await;
+        world
+    }
+
+    /// Calls `demo.v1.Demo/Do` past the bus.
+    pub async fn demo(&self, context: &CallContext, behaviour: u8) -> Result<Bytes, Status> {
+        self.host.call(context, "/demo.v1.Demo/Do", crate::guests::request(behaviour).into()).await
+    }
+}
+
+/// A caller in one city or several; with one, the call is narrowed to it as the bus does.
+pub fn caller(id: &str, permissions: &[&str], cities: &[&str]) -> CallContext {
+    let cities: Vec<City> = cities.iter().map(|city| city.parse().unwrap()).collect();
+    let scope: Scope = cities.iter().copied().collect();
+    let grants = permissions.iter().map(|permission| (permission.parse::<Permission>().unwrap(), scope.clone()));
+    CallContext {
+        caller: Caller::Known(Principal { id: id.parse().unwrap(), kind: PrincipalKind::Person }),
+        actor: None,
+        rights: Arc::new(Rights::new(grants)),
+        city: (cities.len() == 1).then(|| cities[0]),
+        deadline: Instant::now() + Duration::from_secs(30),
+        trace: TraceId([7; 16]),
+        chain: Vec::new(),
+    }
+}
+
+/// A person of Foshan with the demo's own permission.
+pub fn foshan() -> CallContext {
+    caller("mei", &["demo.read"], &[FOSHAN])
+}
+
+/// The stable reason of an error.
+pub fn reason(status: &Status) -> Reason {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    Reason::from_str_name(&info.reason).unwrap()
+}
+
+/// One value of the error's metadata.
+pub fn place(status: &Status, key: &str) -> String {
+    status.get_details_error_info().unwrap().metadata.get(key).cloned().unwrap_or_default()
+}
+
+pub fn assert_fails<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, expected: Reason, says: &str) -> Status {
+    let status = result.unwrap_err();
+    assert_eq!((status.code(), reason(&status)), (code, expected), "{}", status.message());
+    assert!(status.message().contains(says), "'{says}' is not in '{}'", status.message());
+    status
+}
+
+fn routes(host: &Host, warehouse: &FakeWarehouse) -> kernel_base::BusService {
+    let plugins = PluginsServer::new(host.plugins_service());
+    let warehouse = WarehouseServer::new(warehouse.clone());
+    let fallback = host.fallback();
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let (plugins, warehouse, fallback) = (plugins.clone(), warehouse.clone(), fallback.clone());
+        async move {
+            let path = request.uri().path().to_owned();
+            let answer: Result<Response<Body>, Infallible> = if path.starts_with("/backplane.plugin.v1.Plugins/") {
+                plugins.oneshot(request).await
+            } else if path.starts_with("/backplane.warehouse.v1.Warehouse/") {
+                warehouse.oneshot(request).await
+            } else {
+                fallback.oneshot(request).await
+            };
+            answer
+        }
+    }))
+}
+
+/// Answers `DescribeDataset` and remembers with which context it was asked.
+#[derive(Clone)]
+pub struct FakeWarehouse {
+    pub asked: Arc<Mutex<Vec<CallContext>>>,
+    /// Calls pass one by one through it: whoever takes all permits holds them up.
+    pub gate: Arc<Semaphore>,
+}
+
+pub const GATE_PERMITS: u32 = 1_000;
+
+impl Default for FakeWarehouse {
+    fn default() -> FakeWarehouse {
+        FakeWarehouse { asked: Arc::default(), gate: Arc::new(Semaphore::new(GATE_PERMITS as usize)) }
+    }
+}
+
+impl FakeWarehouse {
+    pub fn rights_seen(&self) -> BTreeSet<String> {
+        self.asked.lock().unwrap().iter().map(|context| context.rights.fingerprint()).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl Warehouse for FakeWarehouse {
+    type QueryStream = std::pin::Pin<Box<dyn Stream<Item = Result<QueryResponse, Status>> + Send>>;
+
+    async fn query(&self, request: tonic::Request<QueryRequest>) -> Result<tonic::Response<Self::QueryStream>, Status> {
+        self.asked.lock().unwrap().push(context_of(&request)?);
+        let messages = (1..=3).map(|snapshot_id| Ok(QueryResponse { snapshot_id, ..Default::default() }));
+        Ok(tonic::Response::new(Box::pin(tokio_stream::iter(messages))))
+    }
+
+    async fn list_datasets(&self, _: tonic::Request<ListDatasetsRequest>) -> Result<tonic::Response<ListDatasetsResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn describe_dataset(&self, request: tonic::Request<DescribeDatasetRequest>) -> Result<tonic::Response<Dataset>, Status> {
+        self.asked.lock().unwrap().push(context_of(&request)?);
+        let _permit = self.gate.acquire().await.unwrap();
+        Ok(tonic::Response::new(Dataset { name: "interaction".to_owned(), ..Default::default() }))
+    }
+}

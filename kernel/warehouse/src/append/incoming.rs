@@ -1,0 +1,168 @@
+use std::{
+    iter,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use arrow_array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::TimestampMicrosecondType};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_ipc::reader::StreamDecoder;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
+use datafusion::arrow::buffer::Buffer;
+use kernel_base::City;
+
+use crate::{
+    contract::{CITY, ColumnContract, ColumnType, DatasetContract, Mode, REVISION, Visibility},
+    day::shanghai_day,
+    error::WarehouseError,
+};
+
+// Limit: an append's Arrow stream, as the contract of Append says; it is one message on the bus.
+pub(crate) const IPC_BYTES_MAX: usize = 16 << 20;
+// Limit: rows of an append. 16 MiB of real rows are far fewer; a batch can claim any number of rows without data.
+const ROWS_MAX: usize = 1_000_000;
+
+/// Reads an Arrow IPC stream from outside into the declared columns of a dataset, in their order, with `city` stamped and `day` derived.
+///
+/// # Errors
+/// ROWS_INVALID with row and column; never panics, whatever the bytes are.
+pub(crate) fn read(contract: &DatasetContract, city: City, ipc: &[u8]) -> Result<RecordBatch, WarehouseError> {
+    if ipc.len() > IPC_BYTES_MAX {
+        let problem = format!("{} bytes are more than the {IPC_BYTES_MAX} that one append may have: send several appends with keys of their own", ipc.len());
+        return Err(WarehouseError::FieldInvalid { field: "ipc", problem });
+    }
+    let malformed = || WarehouseError::rows("the bytes are no Arrow IPC stream: send what an Arrow stream writer gives, schema, batches and end marker");
+    // The decoder checks buffers, but meets unknown types of a schema with a panic.
+    let batch = catch_unwind(AssertUnwindSafe(|| decode(ipc))).unwrap_or_else(|_| Err(malformed()))?;
+    let Some(batch) = batch else {
+        return Err(malformed());
+    };
+    conform(contract, city, &batch)
+}
+
+fn decode(ipc: &[u8]) -> Result<Option<RecordBatch>, WarehouseError> {
+    let unreadable = |error| WarehouseError::rows(format!("the Arrow IPC stream cannot be read: {error}"));
+    let (mut decoder, mut rest, mut batches, mut rows) = (StreamDecoder::new(), Buffer::from(ipc), Vec::new(), 0);
+    while let Some(batch) = decoder.decode(&mut rest).map_err(unreadable)? {
+        rows += batch.num_rows();
+        if rows > ROWS_MAX {
+            return Err(WarehouseError::rows(format!("more than {ROWS_MAX} rows: send several appends with keys of their own")));
+        }
+        batches.push(batch);
+    }
+    decoder.finish().map_err(unreadable)?;
+    match decoder.schema() {
+        Some(schema) => concat_batches(&schema, &batches).map(Some).map_err(unreadable),
+        None => Ok(None),
+    }
+}
+
+fn conform(contract: &DatasetContract, city: City, batch: &RecordBatch) -> Result<RecordBatch, WarehouseError> {
+    refuse_unknown_columns(contract, &batch.schema())?;
+    let columns = contract.columns.iter().map(|column| conform_column(contract, column, city, batch)).collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(declared_schema(contract), columns).map_err(WarehouseError::broken)
+}
+
+/// The dataset's columns without the hidden ones.
+pub(crate) fn declared_schema(contract: &DatasetContract) -> SchemaRef {
+    Arc::new(Schema::new(contract.columns.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), column.nullable)).collect::<Vec<_>>()))
+}
+
+fn refuse_unknown_columns(contract: &DatasetContract, schema: &Schema) -> Result<(), WarehouseError> {
+    for (index, field) in schema.fields().iter().enumerate() {
+        let fail = |problem: String| Err(WarehouseError::RowsInvalid { row: None, column: Some(field.name().chars().take(80).collect()), problem });
+        if contract.column(field.name()).is_none() {
+            let known = contract.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+            return fail(format!("the dataset '{}' has no such column; it has {known}", contract.name));
+        }
+        if schema.fields()[..index].iter().any(|earlier| earlier.name() == field.name()) {
+            return fail("the column is there twice".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn conform_column(contract: &DatasetContract, column: &ColumnContract, city: City, batch: &RecordBatch) -> Result<ArrayRef, WarehouseError> {
+    let sent = batch.column_by_name(&column.name);
+    let array = match (column.name.as_str(), sent) {
+        (CITY, sent) => stamp_city(contract, city, batch.num_rows(), sent)?,
+        (REVISION, _) if contract.mode == Mode::Latest => Arc::new(Int64Array::from_value(0, batch.num_rows())),
+        ("day", None) => derive_day(contract, batch)?,
+        (_, Some(sent)) => converted(column, sent)?,
+        (_, None) if column.nullable => arrow_array::new_null_array(&column.column_type.arrow(), batch.num_rows()),
+        (name, None) => {
+            let problem = format!("the column is missing and may not be null ({}, {})", column.column_type.name(), column.meaning);
+            return Err(WarehouseError::RowsInvalid { row: None, column: Some(name.to_owned()), problem });
+        }
+    };
+    if !column.nullable
+        && let Some(row) = (0..array.len()).find(|row| array.is_null(*row))
+    {
+        return Err(WarehouseError::row(row, &column.name, "null, and the contract says the column always has a value"));
+    }
+    Ok(array)
+}
+
+/// The city of the call in every row. Only reference rows of the province name their own.
+fn stamp_city(contract: &DatasetContract, city: City, rows: usize, sent: Option<&ArrayRef>) -> Result<ArrayRef, WarehouseError> {
+    let stamped: ArrayRef = Arc::new(StringArray::from_iter_values(iter::repeat_n(city.to_string(), rows)));
+    let Some(sent) = sent else {
+        return Ok(stamped);
+    };
+    let texts =
+        cast_with_options(sent, &DataType::Utf8, &CastOptions::default()).map_err(|_| WarehouseError::row(0, CITY, "a city is text, such as 440600"))?;
+    let own_cities = city == City::PROVINCE && contract.visibility == Visibility::Shared;
+    for (row, text) in texts.as_string::<i32>().iter().enumerate() {
+        let known = text.and_then(|text| text.parse::<City>().ok());
+        let fits = if own_cities { known.is_some() } else { known == Some(city) };
+        if !fits {
+            let expected =
+                if own_cities { "a code of GB/T 2260 such as 440600".to_owned() } else { format!("{city}, the city of the call; leave the column out") };
+            let found = text.unwrap_or("null").chars().take(40).collect::<String>();
+            return Err(WarehouseError::row(row, CITY, format!("expected {expected}; found '{found}'")));
+        }
+    }
+    Ok(if own_cities { texts } else { stamped })
+}
+
+fn derive_day(contract: &DatasetContract, batch: &RecordBatch) -> Result<ArrayRef, WarehouseError> {
+    let at = contract.column("at").map(|(_, column)| column).zip(batch.column_by_name("at"));
+    let Some((column, sent)) = at else {
+        return Err(WarehouseError::RowsInvalid {
+            row: None,
+            column: Some("day".to_owned()),
+            problem: "the column is missing, and without `at` it cannot be derived".to_owned(),
+        });
+    };
+    let instants = converted(column, sent)?;
+    Ok(Arc::new(instants.as_primitive::<TimestampMicrosecondType>().iter().map(|at| at.map(shanghai_day)).collect::<Date32Array>()))
+}
+
+/// The column in its contract's type, if what was sent holds exactly such values.
+fn converted(column: &ColumnContract, sent: &ArrayRef) -> Result<ArrayRef, WarehouseError> {
+    if !converts(column.column_type, sent.data_type()) {
+        let problem = format!("expected {} ({}); the stream has {}", column.column_type.name(), column.column_type.arrow(), sent.data_type());
+        return Err(WarehouseError::RowsInvalid { row: None, column: Some(column.name.clone()), problem });
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(sent, &column.column_type.arrow(), &strict).map_err(|error| WarehouseError::RowsInvalid {
+        row: None,
+        column: Some(column.name.clone()),
+        problem: error.to_string(),
+    })
+}
+
+/// Types that hold the same values. Text is never read as a number, nor a number as an instant.
+fn converts(expected: ColumnType, sent: &DataType) -> bool {
+    match (expected, sent) {
+        (ColumnType::Text, DataType::Dictionary(_, values)) => values.is_string(),
+        (ColumnType::Text, sent) => sent.is_string(),
+        (ColumnType::Integer, sent) => sent.is_integer(),
+        (ColumnType::Real, sent) => matches!(sent, DataType::Float32 | DataType::Float64),
+        (ColumnType::Boolean, sent) => *sent == DataType::Boolean,
+        (ColumnType::Instant, DataType::Timestamp(_, zone)) => zone.as_deref().is_none_or(|zone| matches!(zone, "UTC" | "+00:00" | "Z")),
+        (ColumnType::Day, sent) => *sent == DataType::Date32,
+        _ => false,
+    }
+}

@@ -1,0 +1,147 @@
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::{CITY, Class, ColumnContract, ColumnType, DatasetContract, INGESTED_AT, Mask, Mode, REVISION, SOURCE, Visibility};
+use crate::error::WarehouseError;
+
+// Limit: columns of a dataset. The widest table of the data model has 19; each column of a scan costs memory per row group.
+const COLUMNS_MAX: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Spanned<String>,
+    purpose: String,
+    owner: String,
+    mode: Mode,
+    visibility: Visibility,
+    key: Vec<Spanned<String>>,
+    columns: Vec<WrittenColumn>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenColumn {
+    name: Spanned<String>,
+    r#type: ColumnType,
+    nullable: bool,
+    unit: Option<String>,
+    class: Class,
+    mask: Option<Mask>,
+    meaning: String,
+}
+
+pub(super) fn dataset(file: &str, text: &str) -> Result<DatasetContract, WarehouseError> {
+    let written: Written = yaml(file, text)?;
+    Checker { file }.check(&written)?;
+    Ok(DatasetContract {
+        name: written.name.value,
+        purpose: written.purpose,
+        owner: written.owner,
+        mode: written.mode,
+        visibility: written.visibility,
+        key: written.key.into_iter().map(|name| name.value).collect(),
+        columns: written.columns.into_iter().map(column).collect(),
+    })
+}
+
+/// Reads YAML into the shape of a contract.
+pub(crate) fn yaml<'a, T: Deserialize<'a>>(file: &str, text: &'a str) -> Result<T, WarehouseError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+        WarehouseError::ContractInvalid { file: file.to_owned(), line, column, problem: first_line(&error.to_string()) }
+    })
+}
+
+/// The parser's message without the excerpt that it draws below it.
+fn first_line(message: &str) -> String {
+    message.lines().find(|line| !line.trim().is_empty()).unwrap_or(message).trim().to_owned()
+}
+
+fn column(written: WrittenColumn) -> ColumnContract {
+    ColumnContract {
+        name: written.name.value,
+        column_type: written.r#type,
+        nullable: written.nullable,
+        unit: written.unit,
+        class: written.class,
+        mask: written.mask,
+        meaning: written.meaning,
+    }
+}
+
+struct Checker<'a> {
+    file: &'a str,
+}
+
+impl Checker<'_> {
+    fn check(&self, written: &Written) -> Result<(), WarehouseError> {
+        if !is_name(&written.name.value, ".") {
+            return self.fail(&written.name, "a dataset's name is 1 to 60 of a-z, 0-9, '_' and '.', starting with a letter");
+        }
+        if written.columns.len() > COLUMNS_MAX {
+            return self.fail(&written.name, &format!("a dataset has at most {COLUMNS_MAX} columns; this one has {}", written.columns.len()));
+        }
+        for (index, column) in written.columns.iter().enumerate() {
+            self.check_column(column)?;
+            if written.columns[..index].iter().any(|earlier| earlier.name.value == column.name.value) {
+                return self.fail(&column.name, "the column is there twice");
+            }
+        }
+        self.check_required(written, CITY, ColumnType::Text)?;
+        if written.mode == Mode::Latest {
+            self.check_required(written, REVISION, ColumnType::Integer)?;
+            if written.key.is_empty() {
+                return self.fail(&written.name, "a dataset of mode latest needs a key: the columns that name a row");
+            }
+        }
+        self.check_key(written)
+    }
+
+    fn check_column(&self, column: &WrittenColumn) -> Result<(), WarehouseError> {
+        let name = &column.name;
+        if !is_name(&name.value, "") || [SOURCE, INGESTED_AT].contains(&name.value.as_str()) {
+            return self.fail(name, "a column's name is 1 to 60 of a-z, 0-9 and '_', starting with a letter");
+        }
+        match (column.class, column.mask) {
+            (Class::Personal, None) => self.fail(name, "a personal column says how it is masked: mask msisdn, address, text or all"),
+            (Class::Public | Class::Internal | Class::Secret, Some(_)) => self.fail(name, "only personal columns have a mask"),
+            (_, Some(mask)) if mask != Mask::All && column.r#type != ColumnType::Text => self.fail(name, "only text can be masked in part: use mask all"),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_required(&self, written: &Written, name: &str, column_type: ColumnType) -> Result<(), WarehouseError> {
+        let found = written.columns.iter().find(|column| column.name.value == name);
+        match found {
+            Some(column) if column.r#type == column_type && !column.nullable => Ok(()),
+            Some(column) => self.fail(&column.name, &format!("'{name}' must be of type {} and not nullable", column_type.name())),
+            None => self.fail(&written.name, &format!("the column '{name}' is missing: every dataset of this kind has it")),
+        }
+    }
+
+    fn check_key(&self, written: &Written) -> Result<(), WarehouseError> {
+        for key in &written.key {
+            match written.columns.iter().find(|column| column.name.value == key.value) {
+                None => return self.fail(key, "the key names a column that the dataset does not have"),
+                Some(column) if column.nullable => return self.fail(key, "a column of the key cannot be nullable"),
+                Some(column) if !matches!(column.r#type, ColumnType::Text | ColumnType::Integer | ColumnType::Instant | ColumnType::Day) => {
+                    return self.fail(key, "a column of the key is text, integer, instant or day");
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&self, at: &Spanned<String>, problem: &str) -> Result<(), WarehouseError> {
+        let (line, column) = (at.referenced.line(), at.referenced.column());
+        Err(WarehouseError::ContractInvalid { file: self.file.to_owned(), line, column, problem: format!("'{}': {problem}", at.value) })
+    }
+}
+
+fn is_name(name: &str, extra: &str) -> bool {
+    (1..=60).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || extra.contains(c))
+}

@@ -1,0 +1,101 @@
+use arrow_array::{cast::AsArray, types::Int64Type, types::TimestampMicrosecondType};
+use backplane_proto::warehouse::v1::{Column, Dataset, ListDatasetsResponse};
+use datafusion::prelude::{col, lit};
+use kernel_base::{CallContext, Page};
+
+use crate::{
+    append::tables,
+    contract::{Class, DatasetContract, Mode},
+    error::WarehouseError,
+    guard::{Policy, session::guarded_session},
+    lake::TableName,
+    timestamp::timestamp,
+    warehouse::Inner,
+};
+
+/// Pages through the datasets that the caller may read, by name.
+pub(crate) async fn list(inner: &Inner, context: &CallContext, page: &Page) -> Result<ListDatasetsResponse, WarehouseError> {
+    let readable = inner.datasets.iter().filter(|contract| page.after.as_ref().is_none_or(|after| contract.name > *after));
+    let mut datasets = Vec::new();
+    for contract in readable {
+        if let Some(policy) = Policy::of(contract, &context.rights) {
+            datasets.push(dataset(inner, context, contract, &policy).await?);
+        }
+        if datasets.len() > page.size {
+            break;
+        }
+    }
+    let next_page_token = page.finish(&mut datasets, |dataset| dataset.name.clone());
+    Ok(ListDatasetsResponse { datasets, next_page_token })
+}
+
+/// One dataset, as the caller may see it.
+///
+/// # Errors
+/// RESOURCE_NOT_FOUND when there is none or it may not be read; the two look the same.
+pub(crate) async fn describe(inner: &Inner, context: &CallContext, name: &str) -> Result<Dataset, WarehouseError> {
+    let unknown = || WarehouseError::DatasetUnknown { dataset: name.chars().take(80).collect() };
+    let contract = inner.datasets.get(name).ok_or_else(unknown)?;
+    let policy = Policy::of(contract, &context.rights).ok_or_else(unknown)?;
+    dataset(inner, context, contract, &policy).await
+}
+
+async fn dataset(inner: &Inner, context: &CallContext, contract: &DatasetContract, policy: &Policy) -> Result<Dataset, WarehouseError> {
+    let visible_key = contract.key.iter().filter(|key| contract.column(key).is_some_and(|(index, _)| policy.shown(index).is_some()));
+    Ok(Dataset {
+        name: contract.name.clone(),
+        purpose: contract.purpose.clone(),
+        columns: columns(contract, policy),
+        key: visible_key.cloned().collect(),
+        mode: match contract.mode {
+            Mode::Append => "append",
+            Mode::Latest => "latest",
+        }
+        .to_owned(),
+        owner: contract.owner.clone(),
+        rows: rows(inner, context, contract).await?,
+        last_appended_at: last_appended_at(inner, context, contract).await?.map(timestamp),
+    })
+}
+
+fn columns(contract: &DatasetContract, policy: &Policy) -> Vec<Column> {
+    let shown = contract.columns.iter().enumerate().filter_map(|(index, column)| policy.shown(index).map(|shown| (column, shown)));
+    shown
+        .map(|(column, shown)| Column {
+            name: column.name.clone(),
+            r#type: column.column_type.name().to_owned(),
+            nullable: column.nullable || shown.mask.is_some(),
+            unit: column.unit.clone().unwrap_or_default(),
+            meaning: column.meaning.clone(),
+            class: column.class.name().to_owned(),
+            masked: column.class == Class::Personal && shown.mask.is_some(),
+        })
+        .collect()
+}
+
+/// Counted through the guard, like any query of the caller's.
+async fn rows(inner: &Inner, context: &CallContext, contract: &DatasetContract) -> Result<i64, WarehouseError> {
+    let memory = inner.settings.query.memory_bytes_max;
+    let session = guarded_session(&inner.lake, &inner.datasets, &context.rights, inner.lake.newest(), memory).await?;
+    let failed = |source| WarehouseError::Storage { doing: "counting the rows of a dataset", source: Box::new(source) };
+    let count = session.table(contract.name.as_str()).await.map_err(failed)?.count().await.map_err(failed)?;
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// When a batch came for a city that the caller sees.
+async fn last_appended_at(inner: &Inner, context: &CallContext, contract: &DatasetContract) -> Result<Option<i64>, WarehouseError> {
+    let Some(right) = context.rights.dataset(&contract.name) else {
+        return Ok(None);
+    };
+    let mut condition = col("dataset").eq(lit(contract.name.as_str()));
+    if !right.cities.is_province() {
+        let cities = right.cities.codes().into_iter().chain([kernel_base::City::PROVINCE.to_string()]);
+        condition = condition.and(col("city").in_list(cities.map(lit).collect(), false));
+    }
+    let batches = inner.lake.rows(inner.lake.newest(), &TableName::kernel(tables::BATCH), Some(condition), &["committed_at", "rows"]).await?;
+    let instants = batches.iter().flat_map(|batch| {
+        let (instants, rows) = (batch.column(0).as_primitive::<TimestampMicrosecondType>(), batch.column(1).as_primitive::<Int64Type>());
+        instants.values().iter().zip(rows.values()).filter(|(_, rows)| **rows > 0).map(|(at, _)| *at).collect::<Vec<_>>()
+    });
+    Ok(instants.max())
+}

@@ -1,0 +1,149 @@
+use std::collections::HashSet;
+
+use arrow_array::{
+    Array, RecordBatch,
+    cast::AsArray,
+    types::{Int64Type, TimestampMicrosecondType},
+};
+use backplane_proto::ingest::v1::{ListQuarantineRequest, ListQuarantineResponse, QuarantinedRow};
+use datafusion::{
+    common::JoinType,
+    error::DataFusionError,
+    logical_expr::Expr,
+    prelude::{DataFrame, col, lit},
+};
+use kernel_base::{CallContext, Page, Scope};
+
+use super::Importer;
+use crate::{append::tables, error::WarehouseError, lake::TableName};
+
+/// The permission to see quarantined rows with their raw text.
+pub(super) const PERMISSION: &str = "ingest.quarantine";
+
+const COLUMNS: [&str; 12] =
+    ["quarantine_id", "feed", "city", "file_name", "file_sha256", "line", "column_name", "reason", "message", "raw_text", "header", "quarantined_at"];
+
+/// A quarantined row as it is kept.
+pub(super) struct Kept {
+    pub(super) row: QuarantinedRow,
+    pub(super) file_sha256: String,
+    pub(super) header: Option<String>,
+    quarantined_at: i64,
+}
+
+/// Which rows are meant.
+pub(super) struct Selection {
+    pub(super) feed: String,
+    pub(super) scope: Scope,
+    pub(super) file_sha256: Option<String>,
+    pub(super) ids: Option<Vec<String>>,
+    pub(super) after: Option<(i64, String)>,
+    pub(super) include_replayed: bool,
+    pub(super) rows_max: usize,
+}
+
+/// Pages through the quarantined rows in the caller's scope, oldest first.
+pub(crate) async fn list(importer: &Importer, context: &CallContext, request: ListQuarantineRequest) -> Result<ListQuarantineResponse, WarehouseError> {
+    let page = Page::read(request.page_size, &request.page_token)?;
+    let feed = importer.feeds.get(&request.feed)?;
+    let selection = Selection {
+        feed: feed.name.clone(),
+        scope: context.rights.scope_of(PERMISSION, None),
+        file_sha256: Some(request.file_sha256).filter(|sha256| !sha256.is_empty()),
+        ids: None,
+        after: page.after.as_deref().map(position).transpose()?,
+        include_replayed: request.include_replayed,
+        rows_max: page.size + 1,
+    };
+    let mut kept = importer.quarantined(selection).await?;
+    let next_page_token = page.finish(&mut kept, |kept| format!("{}/{}", kept.quarantined_at, kept.row.quarantine_id));
+    Ok(ListQuarantineResponse { rows: kept.into_iter().map(|kept| kept.row).collect(), next_page_token })
+}
+
+/// The place in the order of rows that a page's token names.
+fn position(token: &str) -> Result<(i64, String), WarehouseError> {
+    let read = token.split_once('/').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
+    read.ok_or_else(|| kernel_base::PageTokenInvalid.into())
+}
+
+impl Importer {
+    /// The selected rows, oldest first.
+    pub(super) async fn quarantined(&self, selection: Selection) -> Result<Vec<Kept>, WarehouseError> {
+        let lake = self.appender.lake();
+        let snapshot = lake.newest();
+        let (Some(rows), Some(resolved)) =
+            (lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await?, lake.frame(snapshot, &TableName::kernel(tables::RESOLUTION)).await?)
+        else {
+            return Ok(Vec::new());
+        };
+        let read = async {
+            let batches = select(rows, resolved.clone(), &selection)?.collect().await?;
+            let ids = resolved.filter(col("feed").eq(lit(selection.feed.as_str())))?.select_columns(&["quarantine_id"])?;
+            let replayed = if selection.include_replayed { ids.collect().await? } else { Vec::new() };
+            Ok::<_, DataFusionError>((batches, replayed))
+        };
+        let (batches, replayed) = read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?;
+        let replayed: HashSet<&str> = replayed.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
+        Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| kept(batch, row, &replayed)).collect::<Vec<_>>()).collect())
+    }
+}
+
+fn select(rows: DataFrame, resolved: DataFrame, selection: &Selection) -> Result<DataFrame, DataFusionError> {
+    let waiting = match selection.include_replayed {
+        true => rows,
+        false => {
+            let resolved = resolved.select(vec![col("quarantine_id").alias("resolved_id")])?;
+            rows.join(resolved, JoinType::LeftAnti, &["quarantine_id"], &["resolved_id"], None)?
+        }
+    };
+    waiting
+        .filter(condition(selection))?
+        .sort(vec![col("quarantined_at").sort(true, false), col("quarantine_id").sort(true, false)])?
+        .limit(0, Some(selection.rows_max))?
+        .select_columns(&COLUMNS)
+}
+
+fn condition(selection: &Selection) -> Expr {
+    let mut condition = col("feed").eq(lit(selection.feed.as_str()));
+    if !selection.scope.is_province() {
+        condition = condition.and(col("city").in_list(selection.scope.codes().into_iter().map(lit).collect(), false));
+    }
+    if let Some(sha256) = &selection.file_sha256 {
+        condition = condition.and(col("file_sha256").eq(lit(sha256.as_str())));
+    }
+    if let Some(ids) = &selection.ids {
+        condition = condition.and(col("quarantine_id").in_list(ids.iter().map(|id| lit(id.as_str())).collect(), false));
+    }
+    if let Some((at, id)) = &selection.after {
+        let at = lit(datafusion::common::ScalarValue::TimestampMicrosecond(Some(*at), Some("UTC".into())));
+        let later = col("quarantined_at").gt(at.clone());
+        condition = condition.and(later.or(col("quarantined_at").eq(at).and(col("quarantine_id").gt(lit(id.as_str())))));
+    }
+    condition
+}
+
+/// One row, its columns in the order of [`COLUMNS`].
+fn kept(batch: &RecordBatch, row: usize, replayed: &HashSet<&str>) -> Kept {
+    let text = |column: usize| {
+        let texts = batch.column(column).as_string::<i32>();
+        (!texts.is_null(row)).then(|| texts.value(row).to_owned())
+    };
+    let quarantine_id = text(0).unwrap_or_default();
+    Kept {
+        file_sha256: text(4).unwrap_or_default(),
+        header: text(10),
+        quarantined_at: batch.column(11).as_primitive::<TimestampMicrosecondType>().value(row),
+        row: QuarantinedRow {
+            replayed: replayed.contains(quarantine_id.as_str()),
+            quarantine_id,
+            feed: text(1).unwrap_or_default(),
+            city: text(2).unwrap_or_default(),
+            file_name: text(3).unwrap_or_default(),
+            line: batch.column(5).as_primitive::<Int64Type>().value(row),
+            column: text(6).unwrap_or_default(),
+            reason: text(7).unwrap_or_default(),
+            message: text(8).unwrap_or_default(),
+            raw_text: text(9).unwrap_or_default(),
+        },
+    }
+}

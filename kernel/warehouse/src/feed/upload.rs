@@ -1,0 +1,161 @@
+use std::{path::PathBuf, pin::Pin, sync::Arc};
+
+use backplane_proto::ingest::v1::{FileHeader, ImportFileRequest, ImportFileResponse, import_file_request, import_file_response};
+use futures::{Stream, StreamExt};
+use kernel_base::{CallContext, City};
+use sha2::{Digest, Sha256};
+use tokio::{fs::File, io::AsyncWriteExt, sync::watch};
+use tonic::Status;
+
+use super::{
+    FeedContract, file_name,
+    import::{ImportState, Importer, hex},
+    inbox::Uploaded,
+};
+use crate::{contract::Visibility, error::WarehouseError};
+
+// Limit: one piece of an upload, as the contract of ImportFile says.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+pub(crate) type Answers = Pin<Box<dyn Stream<Item = Result<ImportFileResponse, Status>> + Send>>;
+
+/// Receives a file into the inbox and begins its import; the answers tell how it goes. Dropping them stops nothing.
+pub(crate) async fn receive(
+    importer: &Arc<Importer>,
+    context: &CallContext,
+    mut parts: impl Stream<Item = Result<ImportFileRequest, Status>> + Unpin + Send,
+) -> Result<Answers, Status> {
+    let header = match parts.next().await.transpose()?.and_then(|message| message.part) {
+        Some(import_file_request::Part::Header(header)) => header,
+        _ => {
+            let problem = "the first message must be the header: feed, file_name and size_bytes".to_owned();
+            return Err(WarehouseError::FieldInvalid { field: "header", problem }.into());
+        }
+    };
+    let feed = importer.feeds.get(&header.feed)?.clone();
+    file_name::check(&header.file_name)?;
+    let city = city(context, &feed, &header)?;
+    context.require("ingest.import", None, city).map_err(WarehouseError::from)?;
+    let part = Part { path: importer.inbox.part() };
+    let (sha256, size_bytes) = write_part(importer, &header, &part, parts).await?;
+    if !header.sha256.is_empty() && header.sha256 != sha256 {
+        let problem = format!("its bytes have the SHA-256 {sha256}, and the header says {}: send it again", header.sha256.chars().take(64).collect::<String>());
+        return Err(refused(&header, problem).into());
+    }
+    let uploaded = Uploaded {
+        feed: feed.name.clone(),
+        city: city.to_string(),
+        file_name: header.file_name,
+        sha256,
+        size_bytes,
+        principal: context.caller_id().to_owned(),
+    };
+    Ok(answers(begin(importer, part, uploaded).await?))
+}
+
+/// A part that did not become an upload is removed.
+struct Part {
+    path: PathBuf,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It is gone when it became an upload; a part that stays is cleared away at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The city of the file: its name's, or the call's. A name that contradicts the call is refused.
+fn city(context: &CallContext, feed: &FeedContract, header: &FileHeader) -> Result<City, WarehouseError> {
+    let named = feed.city_of(&header.file_name)?;
+    let city = match (named, context.city) {
+        (Some(named), Some(called)) if named != called && called != City::PROVINCE => {
+            let problem = format!("its name says the city {named} and the call is for {called}: rename it, or send the metadata 'backplane-city' that it says");
+            return Err(refused(header, problem));
+        }
+        (Some(city), _) | (None, Some(city)) => city,
+        (None, None) => context.required_city("ingest.import")?,
+    };
+    if feed.dataset.visibility == Visibility::Shared && city != City::PROVINCE {
+        let problem = format!("'{}' holds reference rows of the province, not of {city}: send it for 440000", feed.dataset.name);
+        return Err(refused(header, problem));
+    }
+    Ok(city)
+}
+
+async fn write_part(
+    importer: &Importer,
+    header: &FileHeader,
+    part: &Part,
+    mut parts: impl Stream<Item = Result<ImportFileRequest, Status>> + Unpin,
+) -> Result<(String, u64), Status> {
+    let declared = u64::try_from(header.size_bytes).map_err(|_| refused(header, "size_bytes is negative".to_owned()))?;
+    if declared > importer.file_bytes_max {
+        return Err(refused(header, format!("{declared} bytes are more than the {} that a file may have: split it", importer.file_bytes_max)).into());
+    }
+    let failed = WarehouseError::storage("keeping an upload");
+    let mut file = File::create(&part.path).await.map_err(&failed)?;
+    let (mut digest, mut size) = (Sha256::new(), 0);
+    while let Some(message) = parts.next().await {
+        let Some(import_file_request::Part::Chunk(chunk)) = message?.part else {
+            return Err(WarehouseError::FieldInvalid { field: "chunk", problem: "messages after the header must be chunks of the file".to_owned() }.into());
+        };
+        size += chunk.len() as u64;
+        if chunk.len() > CHUNK_BYTES_MAX || size > declared {
+            let problem = if size > declared {
+                format!("more bytes came than the {declared} that the header says")
+            } else {
+                format!("a chunk has more than {CHUNK_BYTES_MAX} bytes")
+            };
+            return Err(refused(header, problem).into());
+        }
+        digest.update(&chunk);
+        file.write_all(&chunk).await.map_err(&failed)?;
+    }
+    if size != declared {
+        return Err(refused(header, format!("{size} bytes came, and the header says {declared}: send it again")).into());
+    }
+    file.flush().await.map_err(&failed)?;
+    Ok((hex(&digest.finalize()), size))
+}
+
+/// Begins the import, joins the one that runs, or finds that the file was taken before.
+async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Uploaded) -> Result<watch::Receiver<ImportState>, WarehouseError> {
+    if let Some(running) = importer.running(&uploaded) {
+        return Ok(running);
+    }
+    let task = importer.clone();
+    let begun = importer.on_engine(async move {
+        if task.taken(&uploaded).await?.is_complete {
+            let result = task.result(&uploaded, true).await?;
+            return Ok(watch::channel(ImportState::Done(Box::new(result))).1);
+        }
+        let keep = (task.clone(), uploaded.clone());
+        let kept = tokio::task::spawn_blocking(move || keep.0.inbox.place(&part.path, &keep.1)).await;
+        kept.map_err(WarehouseError::broken)??;
+        Ok(task.start(uploaded))
+    });
+    begun.await
+}
+
+fn answers(import: watch::Receiver<ImportState>) -> Answers {
+    let part = |part| Some(Ok(ImportFileResponse { part: Some(part) }));
+    let told = futures::stream::unfold(Some((import, true)), move |state| async move {
+        let (mut import, first) = state?;
+        if !first && import.changed().await.is_err() {
+            return Some((Err(WarehouseError::Closing.into()), None));
+        }
+        let now = import.borrow_and_update().clone();
+        let (answer, next) = match now {
+            ImportState::Running(progress) => (part(import_file_response::Part::Progress(progress)), Some((import, false))),
+            ImportState::Done(result) => (part(import_file_response::Part::Result(*result)), None),
+            ImportState::Failed(status) => (Some(Err(status)), None),
+        };
+        answer.map(|answer| (answer, next))
+    });
+    Box::pin(told)
+}
+
+fn refused(header: &FileHeader, problem: String) -> WarehouseError {
+    WarehouseError::FileRefused { file_name: header.file_name.clone(), problem }
+}

@@ -1,0 +1,76 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use arrow_schema::{Field, Schema, SchemaRef};
+use kernel_base::{City, DatasetRight, Rights, Scope};
+
+use crate::contract::{CITY, Class, DatasetContract, Mask, Visibility};
+
+mod leakproof;
+mod mask;
+mod policy_exec;
+pub(crate) mod session;
+mod table;
+
+/// What one caller sees of one dataset. The only way from rights to rows.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// Cities whose rows are seen; `None` is all of them.
+    cities: Option<BTreeSet<String>>,
+    columns: Vec<Shown>,
+    schema: SchemaRef,
+}
+
+/// A column as the caller sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// Where it stands in the table.
+    index: usize,
+    pub(crate) mask: Option<Mask>,
+}
+
+impl Policy {
+    /// The policy of rights on a dataset, `None` when they do not reach it: the dataset then does not exist for the caller.
+    pub(crate) fn of(contract: &DatasetContract, rights: &Rights) -> Option<Policy> {
+        let right = rights.dataset(&contract.name)?;
+        let columns: Vec<Shown> = shown(contract, &right).collect();
+        let fields = columns.iter().map(|shown| field(contract, shown)).collect::<Vec<_>>();
+        Some(Policy { cities: cities(contract.visibility, &right.cities), columns, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    /// How the column is masked for this caller, if it is shown at all.
+    pub(crate) fn shown(&self, index: usize) -> Option<&Shown> {
+        self.columns.iter().find(|shown| shown.index == index)
+    }
+}
+
+fn shown<'a>(contract: &'a DatasetContract, right: &'a DatasetRight) -> impl Iterator<Item = Shown> + 'a {
+    contract.columns.iter().enumerate().filter_map(|(index, column)| {
+        let granted = right.columns.as_ref().is_none_or(|granted| granted.contains(&column.name));
+        match column.class {
+            Class::Secret => None,
+            _ if !granted => None,
+            // A personal column without a mask cannot be: contracts are checked. Were there one, it would be hidden rather than shown.
+            Class::Personal if !right.unmasked => Some(Shown { index, mask: Some(column.mask.unwrap_or(Mask::All)) }),
+            Class::Personal | Class::Public | Class::Internal => Some(Shown { index, mask: None }),
+        }
+    })
+}
+
+/// Every city reads the province's reference rows besides its own.
+fn cities(visibility: Visibility, scope: &Scope) -> Option<BTreeSet<String>> {
+    match (visibility, scope) {
+        (Visibility::Shared, _) | (_, Scope::Province) => None,
+        (Visibility::City, Scope::Cities(_)) => Some(scope.codes().into_iter().chain([City::PROVINCE.to_string()]).collect()),
+    }
+}
+
+/// The field as the caller sees it: a mask may make a null of any value.
+fn field(contract: &DatasetContract, shown: &Shown) -> Field {
+    let column = &contract.columns[shown.index];
+    Field::new(&column.name, column.column_type.arrow(), column.nullable || shown.mask.is_some())
+}
+
+/// Where `city` stands in the table.
+fn city_index(schema: &Schema) -> Option<usize> {
+    schema.index_of(CITY).ok()
+}

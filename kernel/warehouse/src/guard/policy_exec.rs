@@ -1,0 +1,122 @@
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
+use arrow_cast::cast;
+use arrow_schema::{DataType, SchemaRef};
+use arrow_select::filter::filter_record_batch;
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    error::{DataFusionError, Result},
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::StreamExt;
+
+use super::mask::masked;
+use crate::contract::Mask;
+
+/// Checks every row against the policy again, masks, and keeps out of sight what lies below: no filter, limit or order of a query passes through it, and
+/// it tells neither statistics nor counts. What the optimizer does not know it cannot push down: all defaults of [`ExecutionPlan`] refuse.
+#[derive(Debug)]
+pub(super) struct PolicyExec {
+    input: Arc<dyn ExecutionPlan>,
+    rule: Arc<Rule>,
+    properties: Arc<PlanProperties>,
+}
+
+/// What is done to each batch.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// The input's column of the city and the cities that pass.
+    pub(super) cities: Option<(usize, BTreeSet<String>)>,
+    /// For each column of the output the input's column and the mask.
+    pub(super) columns: Vec<(usize, Option<Mask>)>,
+    pub(super) schema: SchemaRef,
+}
+
+impl PolicyExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, rule: Arc<Rule>) -> PolicyExec {
+        let below = input.properties();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(rule.schema.clone()),
+            Partitioning::UnknownPartitioning(below.partitioning.partition_count()),
+            below.emission_type,
+            below.boundedness,
+        );
+        PolicyExec { input, rule, properties: Arc::new(properties) }
+    }
+}
+
+impl Rule {
+    fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let seen = match &self.cities {
+            None => batch.clone(),
+            Some((column, cities)) => {
+                let codes = cast(batch.column(*column), &DataType::Utf8)?;
+                // A row without a city belongs to nobody.
+                let passes: BooleanArray = codes.as_string::<i32>().iter().map(|code| Some(code.is_some_and(|code| cities.contains(code)))).collect();
+                filter_record_batch(batch, &passes)?
+            }
+        };
+        let columns = self.columns.iter().zip(self.schema.fields()).map(|((index, mask), field)| {
+            let plain = cast(seen.column(*index), field.data_type())?;
+            Ok(mask.map_or(plain.clone(), |mask| masked(mask, &plain)))
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(seen.num_rows()));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns.collect::<Result<_>>()?, &options)?)
+    }
+}
+
+impl DisplayAs for PolicyExec {
+    /// Says that there is a policy, not which.
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PolicyExec")
+    }
+}
+
+impl ExecutionPlan for PolicyExec {
+    fn name(&self) -> &str {
+        "PolicyExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>, _: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(PolicyExec::new(input, self.rule.clone()))),
+            _ => Err(DataFusionError::Internal("PolicyExec has one child".to_owned())),
+        }
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rule = self.rule.clone();
+        let batches = self.input.execute(partition, context)?.map(move |batch| rule.apply(&batch?));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.rule.schema.clone(), batches)))
+    }
+}

@@ -1,0 +1,235 @@
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use datafusion::{
+    catalog::{CatalogProvider, TableProvider},
+    execution::{
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        object_store::ObjectStoreUrl,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    logical_expr::Expr,
+    parquet::basic::Compression,
+    prelude::{DataFrame, SessionConfig, SessionContext},
+};
+use datafusion_ducklake::{
+    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, SqliteMetadataProvider, SqliteMetadataWriter, WriteMode,
+};
+use kernel_storage::SyncedFiles;
+
+use self::cache::TableCache;
+use crate::error::WarehouseError;
+
+mod cache;
+mod commit;
+mod keys;
+
+pub(crate) use commit::LakeTransaction;
+pub(crate) use keys::{RowKey, key_is_one_of, row_keys};
+
+/// The tables: a SQLite catalog and Parquet files, all through datafusion-ducklake, which only this folder names.
+///
+/// A snapshot is the state after one commit and never changes. This process is the catalog's only writer, so the newest snapshot is known without asking.
+/// All functions block briefly on the catalog and belong on the engine's threads.
+pub(crate) struct Lake {
+    metadata: Arc<SqliteMetadataWriter>,
+    writer: DuckLakeTableWriter,
+    provider: Arc<SqliteMetadataProvider>,
+    runtime_env: Arc<RuntimeEnv>,
+    tables: Mutex<TableCache>,
+    newest: AtomicI64,
+    committing: tokio::sync::Mutex<()>,
+}
+
+/// Names a table: those of callers' datasets and the kernel's own live in two schemas, and no query session ever sees the second.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TableName {
+    schema: &'static str,
+    name: String,
+}
+
+impl TableName {
+    pub(crate) fn dataset(name: &str) -> TableName {
+        TableName { schema: "main", name: name.to_owned() }
+    }
+
+    pub(crate) fn kernel(name: &str) -> TableName {
+        TableName { schema: "kernel", name: name.to_owned() }
+    }
+}
+
+impl Lake {
+    /// Opens the catalog in `dir`, making it if there is none.
+    pub(crate) async fn open(dir: &Path) -> Result<Lake, WarehouseError> {
+        let data = dir.join("data");
+        std::fs::create_dir_all(&data).map_err(WarehouseError::storage("making the folder of the data files"))?;
+        let data = data.canonicalize().map_err(WarehouseError::storage("finding the folder of the data files"))?;
+        let catalog = dir.join("catalog.db");
+        kernel_storage::prepare_catalog_file(&catalog)
+            .await
+            .map_err(|source| WarehouseError::Storage { doing: "opening the catalog", source: Box::new(source) })?;
+        let connection = format!("sqlite:{}?mode=rwc", catalog.display());
+        let metadata = Arc::new(SqliteMetadataWriter::new_with_init(&connection).await.map_err(failed("opening the catalog"))?);
+        // Set at every start, so that the folder may be moved.
+        metadata.set_data_path(&path_text(data)?).map_err(failed("naming the data folder in the catalog"))?;
+        let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);
+        let store = Arc::new(SyncedFiles::new());
+        let writer = DuckLakeTableWriter::new(metadata.clone(), store.clone()).map_err(failed("opening the catalog for writing"))?;
+        let newest = provider.get_current_snapshot().map_err(failed("reading the newest snapshot"))?;
+        Ok(Lake {
+            metadata,
+            writer: writer.with_compression(Compression::SNAPPY),
+            provider,
+            runtime_env: runtime_env(store)?,
+            tables: Mutex::new(TableCache::default()),
+            newest: AtomicI64::new(newest),
+            committing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Makes the table if it is missing.
+    ///
+    /// # Errors
+    /// When it is there with other columns: contracts change only by a migration, which this release does not have.
+    pub(crate) async fn create_table(&self, table: &TableName, schema: &Schema) -> Result<(), WarehouseError> {
+        if let Some(existing) = self.table(self.newest(), table).await? {
+            if same_columns(&existing.schema(), schema) {
+                return Ok(());
+            }
+            return Err(WarehouseError::broken(format!(
+                "the table '{}' has other columns than its contract: restore the contract or the data folder",
+                table.name
+            )));
+        }
+        let columns: Vec<ColumnDef> = schema
+            .fields()
+            .iter()
+            .map(|field| ColumnDef::from_arrow(field.name(), field.data_type(), field.is_nullable()))
+            .collect::<Result<_, _>>()
+            .map_err(failed("describing a table"))?;
+        let _one_at_a_time = self.committing.lock().await;
+        let setup = self.metadata.begin_write_transaction(table.schema, &table.name, &columns, WriteMode::Append).map_err(failed("beginning a table"))?;
+        let made = self
+            .metadata
+            .publish_snapshot(
+                setup.table_id,
+                table.schema,
+                &table.name,
+                setup.snapshot_id,
+                WriteMode::Append,
+                setup.base_snapshot_id,
+                &columns,
+                &setup.field_ids,
+            )
+            .map_err(failed("making a table"))?;
+        self.newest.store(made.snapshot_id, Ordering::SeqCst);
+        Ok(())
+    }
+
+    pub(crate) fn newest(&self) -> i64 {
+        self.newest.load(Ordering::SeqCst)
+    }
+
+    /// The snapshot that a request names; 0 is the newest.
+    pub(crate) fn snapshot(&self, asked: i64) -> Result<i64, WarehouseError> {
+        let newest = self.newest();
+        match asked {
+            0 => Ok(newest),
+            // Snapshots do not expire yet: every number up to the newest is one.
+            1.. if asked <= newest => Ok(asked),
+            _ => Err(WarehouseError::SnapshotUnknown { snapshot_id: asked, newest }),
+        }
+    }
+
+    /// The table as it was at a snapshot, `None` when it was not there yet. Kept, since reading a table's description from the catalog takes tens of
+    /// milliseconds.
+    pub(crate) async fn table(&self, snapshot: i64, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>, WarehouseError> {
+        if let Some(known) = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(snapshot, table) {
+            return Ok(Some(known));
+        }
+        let catalog = DuckLakeCatalog::with_snapshot(self.provider.clone(), snapshot).map_err(failed("opening a snapshot"))?;
+        let Some(schema) = catalog.schema(table.schema) else {
+            return Ok(None);
+        };
+        let found = schema.table(&table.name).await.map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })?;
+        if let Some(found) = &found {
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).put(snapshot, table.clone(), found.clone());
+        }
+        Ok(found)
+    }
+
+    /// Columns of the rows that fit a condition: the kernel's own reading, past every guard.
+    pub(crate) async fn rows(&self, snapshot: i64, table: &TableName, condition: Option<Expr>, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
+        let Some(mut frame) = self.frame(snapshot, table).await? else {
+            return Ok(Vec::new());
+        };
+        let read = async {
+            if let Some(condition) = condition {
+                frame = frame.filter(condition)?;
+            }
+            frame.select_columns(columns)?.collect().await
+        };
+        read.await.map_err(|source| WarehouseError::Storage { doing: "reading a table", source: Box::new(source) })
+    }
+
+    /// A table as a frame of the kernel's own, past every guard; `None` when it was not there yet.
+    pub(crate) async fn frame(&self, snapshot: i64, table: &TableName) -> Result<Option<DataFrame>, WarehouseError> {
+        let Some(provider) = self.table(snapshot, table).await? else {
+            return Ok(None);
+        };
+        self.session().read_table(provider).map(Some).map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })
+    }
+
+    /// Begins a commit; there is one at a time, the others wait.
+    pub(crate) async fn begin(&self) -> LakeTransaction<'_> {
+        LakeTransaction::new(self, self.committing.lock().await)
+    }
+
+    /// The environment that sessions build theirs from: it knows the files, and caches their footers.
+    pub(crate) fn runtime_env(&self) -> &Arc<RuntimeEnv> {
+        &self.runtime_env
+    }
+
+    /// A session of the kernel's own, without limits and without a catalog.
+    pub(crate) fn session(&self) -> SessionContext {
+        SessionContext::new_with_config_rt(SessionConfig::new(), self.runtime_env.clone())
+    }
+}
+
+fn runtime_env(store: Arc<SyncedFiles>) -> Result<Arc<RuntimeEnv>, WarehouseError> {
+    // Nothing of the warehouse spills: a query that outgrows its memory fails, and leaves no rows in a temporary folder.
+    let environment = RuntimeEnvBuilder::new()
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build_arc()
+        .map_err(WarehouseError::broken)?;
+    let files = ObjectStoreUrl::parse("file://").map_err(WarehouseError::broken)?;
+    environment.register_object_store(files.as_ref(), store);
+    Ok(environment)
+}
+
+fn path_text(path: PathBuf) -> Result<String, WarehouseError> {
+    path.into_os_string().into_string().map_err(|path| WarehouseError::FieldInvalid {
+        field: "dir",
+        problem: format!("the path {} is not valid UTF-8, which the catalog cannot hold: choose another folder", path.to_string_lossy()),
+    })
+}
+
+fn same_columns(table: &SchemaRef, contract: &Schema) -> bool {
+    table.fields().len() == contract.fields().len()
+        && table
+            .fields()
+            .iter()
+            .zip(contract.fields())
+            .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable())
+}
+
+fn failed(doing: &'static str) -> impl Fn(DuckLakeError) -> WarehouseError {
+    move |source| WarehouseError::Storage { doing, source: Box::new(source) }
+}

@@ -1,0 +1,127 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arrow_array::RecordBatch;
+use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
+use datafusion::{execution::SendableRecordBatchStream, physical_plan::execute_stream};
+use futures::{Stream, StreamExt};
+use kernel_base::CallContext;
+use tokio::sync::mpsc::{self, Sender};
+use tonic::Status;
+
+use self::ipc::IpcPieces;
+use crate::{error::WarehouseError, guard::session::guarded_session, warehouse::Inner};
+
+mod errors;
+mod ipc;
+mod parameters;
+mod statement;
+
+// Limit: the SQL text, as the contract of Query says. Programs write long IN lists; beyond this they want a table of their own.
+const SQL_BYTES_MAX: usize = 1 << 20;
+// Limit: answers that wait for a slow reader. Each is up to 1 MiB; the query pauses when they are full.
+const ANSWERS_WAITING_MAX: usize = 2;
+
+pub(crate) type Answers = Pin<Box<dyn Stream<Item = Result<QueryResponse, Status>> + Send>>;
+
+/// A query on its way: what was asked, with the kernel's limits applied.
+struct Asked {
+    request: QueryRequest,
+    context: CallContext,
+    rows_max: u64,
+    memory_bytes_max: u64,
+    began: Instant,
+}
+
+/// Runs one SELECT on the engine's threads and streams its rows. A reader that goes away stops the query.
+pub(crate) fn query(inner: &Arc<Inner>, context: CallContext, request: QueryRequest) -> Result<Answers, WarehouseError> {
+    if request.sql.len() > SQL_BYTES_MAX {
+        let problem = format!("{} bytes are more than the {SQL_BYTES_MAX} that a query may have: send values as parameters", request.sql.len());
+        return Err(WarehouseError::FieldInvalid { field: "sql", problem });
+    }
+    let asked = Asked {
+        rows_max: limit("rows_max", request.rows_max, inner.settings.query.rows_max)?,
+        memory_bytes_max: limit("memory_bytes_max", request.memory_bytes_max, inner.settings.query.memory_bytes_max)?,
+        began: Instant::now(),
+        request,
+        context,
+    };
+    let (answers, reader) = mpsc::channel(ANSWERS_WAITING_MAX);
+    let deadline = asked.context.deadline;
+    let inner = inner.clone();
+    let engine = inner.engine.handle().clone();
+    engine.spawn(async move {
+        let gone = answers.clone();
+        let outcome = tokio::select! {
+            outcome = run(&inner, &asked, &answers) => outcome,
+            () = gone.closed() => return,
+            () = tokio::time::sleep_until(deadline.into()) => Err(WarehouseError::DeadlinePassed { work: "query" }),
+        };
+        if let Err(error) = outcome {
+            // The reader may be gone by now, which is no news to it.
+            let _ = answers.send(Err(error.into())).await;
+        }
+    });
+    Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(reader)))
+}
+
+/// 0 takes the kernel's limit, more is lowered to it.
+fn limit(field: &'static str, asked: i64, kernel: u64) -> Result<u64, WarehouseError> {
+    match u64::try_from(asked) {
+        Ok(0) => Ok(kernel),
+        Ok(asked) => Ok(asked.min(kernel)),
+        Err(_) => Err(WarehouseError::FieldInvalid { field, problem: "a limit is not negative: leave it out for the kernel's".to_owned() }),
+    }
+}
+
+async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse, Status>>) -> Result<(), WarehouseError> {
+    let _turn = inner.queries.acquire().await.map_err(|_| WarehouseError::Closing)?;
+    let snapshot_id = inner.lake.snapshot(asked.request.snapshot_id)?;
+    let mut batches = plan(inner, asked, snapshot_id).await?;
+    let mut pieces = IpcPieces::begin(&batches.schema())?;
+    let mut rows = 0;
+    let mut first = Some(snapshot_id);
+    loop {
+        while let Some(ipc) = pieces.next_piece() {
+            let answer = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc, statistics: None };
+            if answers.send(Ok(answer)).await.is_err() {
+                return Ok(());
+            }
+        }
+        let Some(batch) = next(&mut batches, asked).await? else {
+            break;
+        };
+        rows += batch.num_rows() as u64;
+        if rows > asked.rows_max {
+            return Err(WarehouseError::QueryRowsExceeded { rows_max: asked.rows_max });
+        }
+        pieces.write(&batch)?;
+    }
+    let statistics = QueryStatistics { rows: i64::try_from(rows).unwrap_or(i64::MAX), elapsed_micros: micros(asked.began.elapsed()) };
+    let last = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc: pieces.finish()?, statistics: Some(statistics) };
+    let _ = answers.send(Ok(last)).await;
+    Ok(())
+}
+
+async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {
+    let statement = statement::parse(&asked.request.sql)?;
+    let session = guarded_session(&inner.lake, &inner.datasets, &asked.context.rights, snapshot_id, asked.memory_bytes_max).await?;
+    let logical = statement::plan(&session, statement).await?;
+    let logical = parameters::bind(logical, &asked.request.parameters)?;
+    let failed = |error| errors::while_planning(error, asked.memory_bytes_max);
+    let frame = session.execute_logical_plan(logical).await.map_err(failed)?;
+    let context = Arc::new(frame.task_ctx());
+    let physical = frame.create_physical_plan().await.map_err(failed)?;
+    execute_stream(physical, context).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+}
+
+async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {
+    batches.next().await.transpose().map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+}
+
+fn micros(elapsed: Duration) -> i64 {
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}

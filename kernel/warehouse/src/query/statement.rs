@@ -1,0 +1,70 @@
+use std::sync::LazyLock;
+
+use datafusion::{
+    logical_expr::LogicalPlan,
+    prelude::{SQLOptions, SessionContext},
+    sql::{
+        parser::{DFParserBuilder, Statement},
+        sqlparser::{
+            ast::{SetExpr, Statement as SqlStatement},
+            dialect::GenericDialect,
+        },
+    },
+};
+
+use super::errors;
+use crate::error::WarehouseError;
+
+// Limit: nesting of the SQL. Deeper text is machine-made by mistake, and every level costs stack in the planner.
+const NESTING_MAX: usize = 50;
+
+static DIALECT: LazyLock<GenericDialect> = LazyLock::new(GenericDialect::default);
+
+/// Parses exactly one query.
+///
+/// # Errors
+/// SQL_INVALID with line and column, SQL_REFUSED for anything that is no SELECT.
+pub(super) fn parse(sql: &str) -> Result<Statement, WarehouseError> {
+    let mut parser = DFParserBuilder::new(sql).with_dialect(&*DIALECT).with_recursion_limit(NESTING_MAX).build().map_err(errors::while_parsing)?;
+    let mut statements = parser.parse_statements().map_err(errors::while_parsing)?;
+    match (statements.pop_front(), statements.is_empty()) {
+        (Some(statement), true) if is_select(&statement) => Ok(statement),
+        (Some(_), true) => Err(WarehouseError::SqlRefused {
+            problem:
+                "only SELECT is served here (with WITH, UNION and the like): rows are written by backplane.ingest.v1, and nothing else can be changed by SQL"
+                    .to_owned(),
+        }),
+        (Some(_), false) => Err(WarehouseError::SqlRefused { problem: "one statement at a time: send the others as queries of their own".to_owned() }),
+        (None, _) => Err(WarehouseError::SqlInvalid { problem: "there is no statement in it".to_owned(), line: None, column: None }),
+    }
+}
+
+fn is_select(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => matches!(&**statement, SqlStatement::Query(query) if reads(&query.body)),
+        _ => false,
+    }
+}
+
+/// A query may be an INSERT or UPDATE in disguise (`WITH … INSERT`).
+fn reads(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_none(),
+        SetExpr::Query(query) => reads(&query.body),
+        SetExpr::SetOperation { left, right, .. } => reads(left) && reads(right),
+        SetExpr::Values(_) | SetExpr::Table(_) => true,
+        _ => false,
+    }
+}
+
+/// Plans the query within the session's catalog; what is hidden deeper in it is refused here once more.
+pub(super) async fn plan(session: &SessionContext, statement: Statement) -> Result<LogicalPlan, WarehouseError> {
+    let plan = session.state().statement_to_plan(statement).await.map_err(|error| errors::while_planning(error, 0))?;
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(&plan)
+        .map_err(|error| WarehouseError::SqlRefused { problem: errors::text(&error) })?;
+    Ok(plan)
+}

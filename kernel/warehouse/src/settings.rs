@@ -1,0 +1,39 @@
+use std::path::PathBuf;
+
+/// Where the warehouse lives and what it may use.
+#[derive(Debug, Clone)]
+pub struct WarehouseSettings {
+    /// Folder of the catalog, the Parquet files, the uploads and the visitor key.
+    pub dir: PathBuf,
+    pub query: QueryLimits,
+    // Limit: lines of a feed file that are committed together. A commit costs two syncs of the disk, about 10 ms, which 50,000 lines (0.2 s of parsing) hide;
+    // more only holds more rows in memory, about 50 MB at this size.
+    pub chunk_lines: usize,
+    // Limit: size of one feed file. A province's busiest portal writes about 1 GiB a day; a file beyond this is a mistake and would fill the inbox.
+    pub file_bytes_max: u64,
+}
+
+/// What one query may use. A request may ask for less, never for more.
+#[derive(Debug, Clone)]
+pub struct QueryLimits {
+    // Limit: rows of an answer. A caller that wants more wants an export, not an answer.
+    pub rows_max: u64,
+    // Limit: memory of a query's joins, sorts and groups, per query; it fails instead of spilling to disk.
+    pub memory_bytes_max: u64,
+    // Limit: queries that run at once; the others wait for their turn until their deadline. More than twice the cores only makes all of them slower.
+    pub running_max: usize,
+}
+
+impl WarehouseSettings {
+    /// The defaults, in `dir`.
+    pub fn in_dir(dir: impl Into<PathBuf>) -> WarehouseSettings {
+        WarehouseSettings { dir: dir.into(), query: QueryLimits::default(), chunk_lines: 50_000, file_bytes_max: 4 << 30 }
+    }
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        QueryLimits { rows_max: 1_000_000, memory_bytes_max: 256 << 20, running_max: cores * 2 }
+    }
+}

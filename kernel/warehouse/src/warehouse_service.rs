@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use backplane_proto::warehouse::v1::{Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, QueryRequest, warehouse_server};
+use kernel_base::{Page, context_of};
+use tonic::{Request, Response, Status};
+
+use crate::{datasets, error::WarehouseError, query, warehouse::Inner};
+
+/// `backplane.warehouse.v1.Warehouse`: the door; the verbs are in files of their own.
+pub(crate) struct WarehouseService {
+    inner: Arc<Inner>,
+}
+
+impl WarehouseService {
+    pub(crate) fn new(inner: Arc<Inner>) -> WarehouseService {
+        WarehouseService { inner }
+    }
+}
+
+#[tonic::async_trait]
+impl warehouse_server::Warehouse for WarehouseService {
+    type QueryStream = query::Answers;
+
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
+        let context = context_of(&request)?;
+        Ok(Response::new(query::query(&self.inner, context, request.into_inner())?))
+    }
+
+    async fn list_datasets(&self, request: Request<ListDatasetsRequest>) -> Result<Response<ListDatasetsResponse>, Status> {
+        let context = context_of(&request)?;
+        let request = request.into_inner();
+        let page = Page::read(request.page_size, &request.page_token).map_err(WarehouseError::from)?;
+        let inner = self.inner.clone();
+        Ok(Response::new(self.inner.engine.run(async move { datasets::list(&inner, &context, &page).await }).await?))
+    }
+
+    async fn describe_dataset(&self, request: Request<DescribeDatasetRequest>) -> Result<Response<Dataset>, Status> {
+        let context = context_of(&request)?;
+        let dataset = request.into_inner().dataset;
+        let inner = self.inner.clone();
+        Ok(Response::new(self.inner.engine.run(async move { datasets::describe(&inner, &context, &dataset).await }).await?))
+    }
+}

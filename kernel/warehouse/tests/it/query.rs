@@ -1,0 +1,161 @@
+use std::time::{Duration, Instant};
+
+use backplane_proto::warehouse::v1::{DescribeDatasetRequest, ListDatasetsRequest, Parameter, QueryRequest, parameter};
+use tonic::Code;
+
+use crate::kernel::{Kernel, NOW, caller, city_caller, interactions, province, reader, reason};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_take_their_places_and_a_missing_one_is_named() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    kernel.append(&foshan, "k", &interactions("a", "/home", 10)).await.unwrap();
+    let value = |value| Parameter { value: Some(value) };
+    let request = QueryRequest {
+        sql: "select count(*) from interaction where page = $1 and at >= $2 and day = $3 and ok = $4".to_owned(),
+        parameters: vec![
+            value(parameter::Value::Text("/home".to_owned())),
+            value(parameter::Value::InstantMicros(NOW + 4 * 60_000_000)),
+            value(parameter::Value::Day(20_454)),
+            value(parameter::Value::Boolean(true)),
+        ],
+        ..QueryRequest::default()
+    };
+    assert_eq!(kernel.ask(&foshan, request.clone()).await.unwrap().lines(), ["6"]);
+    let fewer = QueryRequest { parameters: request.parameters[..2].to_vec(), ..request };
+    let status = kernel.ask(&foshan, fewer).await.unwrap_err();
+    assert_eq!(reason(&status), "FIELD_INVALID");
+    assert!(status.message().contains('$'), "{}", status.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_snapshot_gives_the_same_rows_however_much_comes_later() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let first = kernel.append(&foshan, "k1", &interactions("a", "/home", 3)).await.unwrap();
+    kernel.append(&foshan, "k2", &interactions("b", "/home", 4)).await.unwrap();
+    let pinned = |snapshot_id| QueryRequest { sql: "select count(*) from interaction".to_owned(), snapshot_id, ..QueryRequest::default() };
+    let answer = kernel.ask(&foshan, pinned(first.snapshot_id)).await.unwrap();
+    assert_eq!((answer.snapshot_id, answer.lines()), (first.snapshot_id, vec!["3".to_owned()]));
+    assert_eq!(kernel.ask(&foshan, pinned(0)).await.unwrap().lines(), ["7"]);
+    for unknown in [-1, 1_000_000] {
+        let status = kernel.ask(&foshan, pinned(unknown)).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SNAPSHOT_UNKNOWN"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_one_select_is_run() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let refused = [
+        "create table t (a int)",
+        "create view v as select 1",
+        "create external table t stored as csv location '/etc/passwd'",
+        "insert into interaction (page) values ('/x')",
+        "delete from interaction",
+        "update interaction set page = '/x'",
+        "drop table interaction",
+        "copy interaction to '/tmp/stolen.csv'",
+        "set datafusion.execution.batch_size = 1",
+        "explain select * from interaction",
+        "explain analyze select * from interaction",
+        "show tables",
+        "describe interaction",
+        "select 1; select 2",
+        "select page into t from interaction",
+        "prepare p as select 1",
+        "begin",
+    ];
+    for sql in refused {
+        let status = kernel.query(&foshan, sql).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "SQL_REFUSED"), "{sql}: {}", status.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_sql_says_what_is_wrong_and_where() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let wrong = [
+        ("", "no statement"),
+        ("selec 1", "selec"),
+        ("select page from interaction where", "Line: 1"),
+        ("select colour from interaction", "colour"),
+        ("select * from generate_series(1, 10)", "generate_series"),
+        ("select * from range(1, 10)", "range"),
+        ("select * from '/etc/passwd'", "not found"),
+        ("select * from read_parquet('/x')", "read_parquet"),
+        ("select no_such_function(page) from interaction", "no_such_function"),
+    ];
+    for (sql, expected) in wrong {
+        let status = kernel.query(&foshan, sql).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "SQL_INVALID"), "{sql}: {}", status.message());
+        assert!(status.message().contains(expected), "{sql}: {} lacks {expected}", status.message());
+    }
+    let deep = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+    assert_eq!(reason(&kernel.query(&foshan, &deep).await.unwrap_err()), "SQL_INVALID");
+    let long = format!("select '{}'", "x".repeat(1 << 20));
+    assert_eq!(reason(&kernel.query(&foshan, &long).await.unwrap_err()), "FIELD_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_outgrows_its_rows_memory_or_time_fails_and_says_so() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    kernel.append(&foshan, "k", &interactions("a", "/home", 2_000)).await.unwrap();
+    let sql = |sql: &str| QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
+    let rows = kernel.ask(&foshan, QueryRequest { rows_max: 1_999, ..sql("select event_id from interaction") }).await.unwrap_err();
+    assert_eq!((rows.code(), reason(&rows).as_str()), (Code::ResourceExhausted, "QUERY_ROWS_EXCEEDED"));
+    assert!(kernel.ask(&foshan, QueryRequest { rows_max: 2_000, ..sql("select event_id from interaction") }).await.is_ok());
+    let memory = QueryRequest { memory_bytes_max: 20_000, ..sql("select event_id, count(*) from interaction group by 1 order by 1") };
+    let memory = kernel.ask(&foshan, memory).await.unwrap_err();
+    assert_eq!((memory.code(), reason(&memory).as_str()), (Code::ResourceExhausted, "QUERY_MEMORY_EXCEEDED"), "{}", memory.message());
+    let mut hasty = foshan.clone();
+    hasty.deadline = Instant::now() + Duration::from_millis(300);
+    let endless = "select count(*) from interaction a, interaction b, interaction c, interaction d where a.event_id < b.event_id || c.event_id || d.event_id";
+    let began = Instant::now();
+    let late = kernel.query(&hasty, endless).await.unwrap_err();
+    assert_eq!((late.code(), reason(&late).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let negative = kernel.ask(&foshan, QueryRequest { rows_max: -1, ..sql("select 1") }).await.unwrap_err();
+    assert_eq!(reason(&negative), "FIELD_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_frees_the_turn_of_its_query() {
+    let kernel = Kernel::start_with(|settings| settings.query.running_max = 1).await;
+    let foshan = city_caller("440600");
+    kernel.append(&foshan, "k", &interactions("a", "/home", 2_000)).await.unwrap();
+    let endless = "select a.event_id from interaction a, interaction b, interaction c, interaction d where a.event_id = b.event_id || c.event_id || d.event_id";
+    let mut client = kernel.reading(&foshan);
+    let answers = client.query(QueryRequest { sql: endless.to_owned(), ..QueryRequest::default() }).await.unwrap().into_inner();
+    drop(answers);
+    assert_eq!(kernel.number(&foshan, "select count(*) from interaction").await, 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datasets_are_described_as_the_caller_may_see_them() {
+    let kernel = Kernel::start().await;
+    kernel.append(&city_caller("440600"), "k", &interactions("a", "/home", 3)).await.unwrap();
+    kernel.append(&city_caller("441900"), "k", &interactions("b", "/home", 4)).await.unwrap();
+    let describe = |context| {
+        let kernel = &kernel;
+        async move { kernel.reading(&context).describe_dataset(DescribeDatasetRequest { dataset: "interaction".to_owned() }).await.map(tonic::Response::into_inner) }
+    };
+    let foshan = describe(reader("440600")).await.unwrap();
+    assert_eq!((foshan.rows, foshan.mode.as_str()), (3, "append"));
+    assert!(foshan.columns.iter().any(|column| column.name == "client_address" && column.masked));
+    assert!(foshan.columns.iter().all(|column| !column.name.starts_with('_')));
+    assert_eq!(describe(province()).await.unwrap().rows, 7);
+    let narrow = caller("narrow", &[("warehouse.query", &["440600"]), ("dataset.read:interaction(at,page)", &["440600"])]);
+    let columns: Vec<String> = describe(narrow.clone()).await.unwrap().columns.into_iter().map(|column| column.name).collect();
+    assert_eq!(columns, ["at", "page"]);
+    let nobody = caller("nobody", &[("warehouse.query", &["440600"])]);
+    assert_eq!(reason(&describe(nobody).await.unwrap_err()), "RESOURCE_NOT_FOUND");
+    let mut client = kernel.reading(&reader("440600"));
+    let page = client.list_datasets(ListDatasetsRequest { page_size: 1, page_token: String::new() }).await.unwrap().into_inner();
+    assert_eq!(page.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>(), ["city"]);
+    let rest = client.list_datasets(ListDatasetsRequest { page_size: 1, page_token: page.next_page_token }).await.unwrap().into_inner();
+    assert_eq!((rest.datasets[0].name.as_str(), rest.next_page_token.as_str()), ("interaction", ""));
+}
