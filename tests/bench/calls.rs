@@ -18,7 +18,7 @@ bindgen!({ world: "plugin", path: "../proto/wit", imports: { default: async }, e
 
 const PATH: &str = "/bench.v1.Bench/Echo";
 
-pub async fn run(platform: &Platform) {
+pub(crate) async fn run(platform: &Platform) {
     println!("\nplugin call in process, echo (target: at most 1 µs above raw wasmtime at 100 B)");
     println!("{:>9}  {:>12}  {:>12}  {:>8}", "bytes", "backplane µs", "wasmtime µs", "ratio");
     let mut raw = Raw::start(platform).await;
@@ -48,7 +48,7 @@ impl WasiView for Bare {
     }
 }
 
-use backplane::plugin::bus::{self, Reader, Status};
+use backplane::plugin::bus::{self, Reader};
 
 impl bus::Host for Bare {
     async fn call(&mut self, _: String, _: Vec<u8>, _: Vec<u8>) -> Result<Vec<u8>, Status> {

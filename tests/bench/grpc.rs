@@ -36,7 +36,7 @@ impl Bench for Native {
     }
 }
 
-pub async fn run(platform: &Platform) {
+pub(crate) async fn run(platform: &Platform) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let native = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Server::builder().tcp_nodelay(true).add_service(BenchServer::new(Native)).serve_with_incoming(TcpListenerStream::new(listener)));
@@ -46,8 +46,7 @@ pub async fn run(platform: &Platform) {
     println!("\ngRPC echo of 100 B over loopback, client in the same process (target: throughput at 64 in flight at least 0.9 of native tonic)");
     println!("{:>9}  {:>14}  {:>14}  {:>8}", "in flight", "plugin calls/s", "tonic calls/s", "ratio");
     for in_flight in [1, 64] {
-        let (ours, peer) =
-            side_by_side(async || load(&ours, &platform.token, in_flight).await, async || load(&peer, &platform.token, in_flight).await).await;
+        let (ours, peer) = side_by_side(async || load(&ours, &platform.token, in_flight).await, async || load(&peer, &platform.token, in_flight).await).await;
         let rate = |time: Duration| 1e6 / micros(time);
         println!("{in_flight:>9}  {:>14.0}  {:>14.0}  {:>8.2}", rate(ours), rate(peer), rate(ours) / rate(peer));
     }

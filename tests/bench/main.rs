@@ -1,10 +1,10 @@
 //! Ratios against peers, side by side in one run: `make bench`. Nothing is asserted; the numbers are for people, with the targets of the design beside them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops at the first surprise, and prints")]
 
-mod platform;
+mod batches;
 mod calls;
 mod grpc;
-mod batches;
+mod platform;
 mod process;
 mod timing;
 

@@ -20,17 +20,17 @@ use tonic::service::Routes;
 use tower::util::BoxCloneSyncService;
 
 /// The bus and the plugin host in this process, with the benchmark's plugin enabled in Foshan, and a door on loopback.
-pub struct Platform {
-    pub host: Host,
-    pub context: CallContext,
-    pub address: SocketAddr,
-    pub token: String,
-    pub wasm: PathBuf,
+pub(crate) struct Platform {
+    pub(crate) host: Host,
+    pub(crate) context: CallContext,
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) wasm: PathBuf,
     _dir: TempDir,
 }
 
 impl Platform {
-    pub async fn start() -> Platform {
+    pub(crate) async fn start() -> Platform {
         let wasm = build();
         let dir = tempfile::tempdir().unwrap();
         let rows = RowStore::open(&dir.path().join("rows.db")).await.unwrap();

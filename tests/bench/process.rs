@@ -8,7 +8,7 @@ use crate::timing::median;
 
 const STARTS: usize = 5;
 
-pub async fn run() {
+pub(crate) async fn run() {
     let mut kernel = Kernel::start().await;
     kernel.cli_ok(&["feed", "import", "portal.access", excerpt().to_str().unwrap(), "--city", FOSHAN]);
     let version = kernel.install(&std::fs::read(portal_traffic()).unwrap()).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 9;
 
 /// The median of the rounds of two sides that take turns. A round runs its side as often as it says and gives the time of one.
-pub async fn side_by_side(mut ours: impl AsyncFnMut() -> Duration, mut peer: impl AsyncFnMut() -> Duration) -> (Duration, Duration) {
+pub(crate) async fn side_by_side(mut ours: impl AsyncFnMut() -> Duration, mut peer: impl AsyncFnMut() -> Duration) -> (Duration, Duration) {
     let (mut our_rounds, mut peer_rounds) = (Vec::new(), Vec::new());
     ours().await;
     peer().await;
@@ -15,13 +15,13 @@ pub async fn side_by_side(mut ours: impl AsyncFnMut() -> Duration, mut peer: imp
     (median(our_rounds), median(peer_rounds))
 }
 
-pub fn median(mut rounds: Vec<Duration>) -> Duration {
+pub(crate) fn median(mut rounds: Vec<Duration>) -> Duration {
     rounds.sort();
     rounds[rounds.len() / 2]
 }
 
 /// The time of one of `times` runs.
-pub async fn each(times: u32, mut run: impl AsyncFnMut()) -> Duration {
+pub(crate) async fn each(times: u32, mut run: impl AsyncFnMut()) -> Duration {
     let start = Instant::now();
     for _ in 0..times {
         run().await;
@@ -29,6 +29,6 @@ pub async fn each(times: u32, mut run: impl AsyncFnMut()) -> Duration {
     start.elapsed() / times
 }
 
-pub fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1_000.0
 }

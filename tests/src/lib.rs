@@ -7,7 +7,7 @@ mod files;
 mod kernel;
 mod python;
 
-pub use client::{Call, reason};
+pub use client::{Call, Called, reason};
 pub use files::{excerpt, portal_traffic, repository};
-pub use kernel::{DONGGUAN, FOSHAN, Kernel};
+pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};
 pub use python::python;

@@ -4,7 +4,6 @@ use anyhow::Context;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
-use serde::Serialize;
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -36,15 +35,6 @@ pub(crate) fn json(name: &str, message: &impl Message) -> anyhow::Result<()> {
     let mut text = Vec::new();
     message.serialize_with_options(&mut serde_json::Serializer::pretty(&mut text), &options)?;
     say(String::from_utf8_lossy(&text));
-    Ok(())
-}
-
-/// Anything as JSON.
-///
-/// # Errors
-/// When it cannot be written as JSON.
-pub(crate) fn json_value(value: &impl Serialize) -> anyhow::Result<()> {
-    say(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

@@ -142,7 +142,8 @@ impl Importer {
                 self.inbox.remove(uploaded)?;
             }
             Err(error) => {
-                tracing::warn!(feed = uploaded.feed, city = uploaded.city, file = uploaded.file_name, %error, "an import stopped; it goes on at the next start")
+                let (feed, city, file) = (&uploaded.feed, &uploaded.city, &uploaded.file_name);
+                tracing::warn!(feed, city, file, %error, "an import stopped; it goes on at the next start");
             }
         }
         outcome

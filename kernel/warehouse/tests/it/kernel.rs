@@ -14,10 +14,10 @@ use backplane_proto::{
     },
     warehouse::v1::{QueryRequest, warehouse_client::WarehouseClient, warehouse_server::WarehouseServer},
 };
-use kernel_base::{CallContext, Caller, City, Clock, Principal, PrincipalKind, Rights, TraceId};
+use kernel_base::{ActingBus, BusClient, BusService, CallContext, Caller, City, Clock, Principal, PrincipalKind, Rights, TraceId};
 use kernel_warehouse::{Warehouse, WarehouseSettings};
 use tempfile::TempDir;
-use tonic::{Request, Status, service::Interceptor};
+use tonic::{Status, service::Routes};
 use tonic_types::StatusExt;
 
 /// 2026-01-01 00:00 UTC.
@@ -65,7 +65,7 @@ impl Kernel {
     }
 
     pub(crate) async fn append_bytes(&self, context: &CallContext, dataset: &str, key: &str, ipc: Vec<u8>) -> Result<AppendResponse, Status> {
-        let mut client = IngestClient::new(IngestServer::with_interceptor(self.warehouse.ingest_service(), acting(context)));
+        let mut client = self.ingest(context);
         let request = AppendRequest { dataset: dataset.to_owned(), ipc: ipc.into(), idempotency_key: key.to_owned() };
         client.append(request).await.map(tonic::Response::into_inner)
     }
@@ -76,7 +76,7 @@ impl Kernel {
     }
 
     pub(crate) async fn import_parts(&self, context: &CallContext, header: FileHeader, bytes: &[u8]) -> Result<ImportResult, Status> {
-        let mut client = IngestClient::new(IngestServer::with_interceptor(self.warehouse.ingest_service(), acting(context)));
+        let mut client = self.ingest(context);
         let mut parts = vec![ImportFileRequest { part: Some(import_file_request::Part::Header(header)) }];
         let chunks = bytes.chunks(100_000).map(|chunk| ImportFileRequest { part: Some(import_file_request::Part::Chunk(chunk.to_vec().into())) });
         parts.extend(chunks);
@@ -94,12 +94,12 @@ impl Kernel {
         self.ingest(context).list_quarantine(request).await.unwrap().into_inner().rows
     }
 
-    pub(crate) fn ingest(&self, context: &CallContext) -> IngestClient<impl InProcess> {
-        IngestClient::new(IngestServer::with_interceptor(self.warehouse.ingest_service(), acting(context)))
+    pub(crate) fn ingest(&self, context: &CallContext) -> IngestClient<ActingBus> {
+        IngestClient::new(bus(&self.warehouse).acting(context.clone())).max_encoding_message_size(64 << 20)
     }
 
-    pub(crate) fn reading(&self, context: &CallContext) -> WarehouseClient<impl InProcess> {
-        WarehouseClient::new(WarehouseServer::with_interceptor(self.warehouse.warehouse_service(), acting(context)))
+    pub(crate) fn reading(&self, context: &CallContext) -> WarehouseClient<ActingBus> {
+        WarehouseClient::new(bus(&self.warehouse).acting(context.clone()))
     }
 
     pub(crate) async fn query(&self, context: &CallContext, sql: &str) -> Result<Answer, Status> {
@@ -107,7 +107,7 @@ impl Kernel {
     }
 
     pub(crate) async fn ask(&self, context: &CallContext, request: QueryRequest) -> Result<Answer, Status> {
-        let mut client = WarehouseClient::new(WarehouseServer::with_interceptor(self.warehouse.warehouse_service(), acting(context)));
+        let mut client = self.reading(context);
         let mut answers = client.query(request).await?.into_inner();
         let (mut ipc, mut snapshot_id, mut rows) = (Vec::new(), 0, None);
         while let Some(answer) = answers.message().await? {
@@ -143,23 +143,12 @@ impl Answer {
     }
 }
 
-/// What the generated clients need of a service in the same process.
-pub(crate) trait InProcess:
-    tonic::client::GrpcService<tonic::body::Body, ResponseBody = tonic::body::Body, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync
-{
-}
-impl<T> InProcess for T where
-    T: tonic::client::GrpcService<tonic::body::Body, ResponseBody = tonic::body::Body, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync
-{
-}
-
-/// What the bus does: puts the context into the request.
-fn acting(context: &CallContext) -> impl Interceptor + Clone + Send + Sync + 'static {
-    let context = context.clone();
-    move |mut request: Request<()>| {
-        request.extensions_mut().insert(context.clone());
-        Ok(request)
-    }
+/// The two services as the bus mounts them; the context travels in the request.
+fn bus(warehouse: &Warehouse) -> BusClient {
+    let routes = Routes::new(IngestServer::new(warehouse.ingest_service())).add_service(WarehouseServer::new(warehouse.warehouse_service()));
+    let bus = BusClient::default();
+    bus.bind(BusService::new(routes));
+    bus
 }
 
 /// A caller with permissions, each in the given cities.
