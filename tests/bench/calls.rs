@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use wasmtime::{
-    Config, Engine, Store,
+    Config, Engine, InstanceAllocationStrategy, Store,
     component::{Component, HasSelf, Linker, ResourceTable, bindgen},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -72,6 +72,8 @@ impl Raw {
     async fn start(platform: &Platform) -> Raw {
         let mut config = Config::new();
         config.wasm_component_model(true);
+        // The allocator that the host uses as well: without it wasmtime maps and unmaps memory where the host does not.
+        config.allocation_strategy(InstanceAllocationStrategy::pooling());
         let engine = Engine::new(&config).unwrap();
         let component = Component::from_file(&engine, &platform.wasm).unwrap();
         let mut linker = Linker::new(&engine);

@@ -5,7 +5,6 @@ use std::process::Command;
 use backplane_proto::{
     auth::v1::WhoAmIRequest,
     ingest::v1::{FileHeader, ImportFileRequest, import_file_request::Part, import_file_response::Part as Answer},
-    warehouse::v1::QueryRequest,
 };
 use backplane_tests::{FOSHAN, Kernel, excerpt, reason};
 use bytes::Bytes;
@@ -144,13 +143,15 @@ async fn a_message_of_a_gigabyte_is_refused_at_its_header() {
 #[tokio::test]
 async fn a_deadline_holds_for_native_calls_and_over_json() {
     let kernel = Kernel::start().await;
-    let mut request = Request::new(QueryRequest { sql: "select 1".to_owned(), ..QueryRequest::default() });
-    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
-    let status = match kernel.call.warehouse().query(request).await {
-        Err(status) => status,
-        Ok(answers) => answers.into_inner().message().await.unwrap_err(),
-    };
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    // A client that would not watch the time itself.
+    let message = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(message.path(), [0, 0, 0, 0, 0]).unwrap();
+    let authorization = format!("authorization: Bearer {}", kernel.token);
+    let data = format!("@{}", message.path().display());
+    let url = format!("{}/backplane.warehouse.v1.Warehouse/ListDatasets", kernel.address);
+    let headers = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 1n", "-H", &authorization];
+    let (_, answer) = curl(&[&["--http2-prior-knowledge", "-i"], headers.as_slice(), &["--data-binary", &data, &url]].concat());
+    assert!(answer.contains("grpc-status: 4"), "{answer}");
 
     let (status, body) = post(&kernel, "backplane.warehouse.v1.Warehouse/ListDatasets", &["connect-timeout-ms: 0"], "{}");
     assert_eq!((status, body["code"].as_str().unwrap()), (504, "deadline_exceeded"));

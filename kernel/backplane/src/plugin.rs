@@ -31,7 +31,7 @@ pub(crate) enum PluginCommand {
     Disable(DisableArguments),
     /// List versions and where they are enabled
     List(Connection),
-    /// Call a method, such as: plugin call portal_traffic.v1.PortalTraffic/GetSummary '{"period": …}'
+    /// Call a method, such as: plugin call portal_traffic.v1.PortalTraffic/GetSummary '{"from": "2015-05-17T00:00:00Z", "to": "2015-05-21T00:00:00Z"}'
     Call(CallArguments),
     /// Build a plugin and call it in a kernel of its own, on files that you name
     Run(RunArguments),

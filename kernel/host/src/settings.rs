@@ -26,8 +26,8 @@ pub struct HostLimits {
 impl Default for HostLimits {
     fn default() -> HostLimits {
         HostLimits {
-            // Limit: two cores saturate near 64 calls in flight; each holds an instance of up to 256 MiB.
-            calls_max: 64,
+            // Limit: twice what one deployment may ask for, so that no single one takes every permit while its calls wait for the warehouse.
+            calls_max: 128,
             // Limit: nested calls must never wait for permits that their callers hold, so each depth has its own.
             nested_calls_max: 16,
             // Limit: an idle instance keeps about 1 MiB resident; 64 of them stay well inside the 200 MB that an idle kernel may take.

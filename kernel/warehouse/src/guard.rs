@@ -1,9 +1,8 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use arrow_schema::{Field, Schema, SchemaRef};
 use kernel_base::{City, DatasetRight, Rights, Scope};
 
-use crate::contract::{CITY, Class, DatasetContract, Mask, Visibility};
+use crate::contract::{Class, DatasetContract, Mask, Visibility};
 
 mod leakproof;
 mod mask;
@@ -17,7 +16,6 @@ pub(crate) struct Policy {
     /// Cities whose rows are seen; `None` is all of them.
     cities: Option<BTreeSet<String>>,
     columns: Vec<Shown>,
-    schema: SchemaRef,
 }
 
 /// A column as the caller sees it.
@@ -32,9 +30,7 @@ impl Policy {
     /// The policy of rights on a dataset, `None` when they do not reach it: the dataset then does not exist for the caller.
     pub(crate) fn of(contract: &DatasetContract, rights: &Rights) -> Option<Policy> {
         let right = rights.dataset(&contract.name)?;
-        let columns: Vec<Shown> = shown(contract, &right).collect();
-        let fields = columns.iter().map(|shown| field(contract, shown)).collect::<Vec<_>>();
-        Some(Policy { cities: cities(contract.visibility, &right.cities), columns, schema: Arc::new(Schema::new(fields)) })
+        Some(Policy { cities: cities(contract.visibility, &right.cities), columns: shown(contract, &right).collect() })
     }
 
     /// How the column is masked for this caller, if it is shown at all.
@@ -62,15 +58,4 @@ fn cities(visibility: Visibility, scope: &Scope) -> Option<BTreeSet<String>> {
         (Visibility::Shared, _) | (_, Scope::Province) => None,
         (Visibility::City, Scope::Cities(_)) => Some(scope.codes().into_iter().chain([City::PROVINCE.to_string()]).collect()),
     }
-}
-
-/// The field as the caller sees it: a mask may make a null of any value.
-fn field(contract: &DatasetContract, shown: &Shown) -> Field {
-    let column = &contract.columns[shown.index];
-    Field::new(&column.name, column.column_type.arrow(), column.nullable || shown.mask.is_some())
-}
-
-/// Where `city` stands in the table.
-fn city_index(schema: &Schema) -> Option<usize> {
-    schema.index_of(CITY).ok()
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_cast::cast;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::{
     catalog::{CatalogProvider, TableProvider},
     execution::{
@@ -176,7 +177,7 @@ impl Lake {
             }
             frame.select_columns(columns)?.collect().await
         };
-        read.await.map_err(|source| WarehouseError::Storage { doing: "reading a table", source: Box::new(source) })
+        plain_text(read.await.map_err(|source| WarehouseError::Storage { doing: "reading a table", source: Box::new(source) })?)
     }
 
     /// A table as a frame of the kernel's own, past every guard; `None` when it was not there yet.
@@ -221,13 +222,27 @@ fn path_text(path: PathBuf) -> Result<String, WarehouseError> {
     })
 }
 
+/// Tables give text as views, which save scans a copy; the kernel's own readers take plain arrays.
+pub(crate) fn plain_text(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, WarehouseError> {
+    let converted = batches.into_iter().map(|batch| {
+        let fields = batch.schema().fields().iter().map(|field| Field::new(field.name(), plain(field.data_type()), field.is_nullable())).collect::<Vec<_>>();
+        let columns = batch.columns().iter().map(|column| cast(column, &plain(column.data_type()))).collect::<Result<Vec<_>, _>>();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.map_err(WarehouseError::broken)?).map_err(WarehouseError::broken)
+    });
+    converted.collect()
+}
+
+fn plain(data_type: &DataType) -> DataType {
+    if data_type.is_string() { DataType::Utf8 } else { data_type.clone() }
+}
+
 fn same_columns(table: &SchemaRef, contract: &Schema) -> bool {
     table.fields().len() == contract.fields().len()
         && table
             .fields()
             .iter()
             .zip(contract.fields())
-            .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable())
+            .all(|(a, b)| a.name() == b.name() && plain(a.data_type()) == *b.data_type() && a.is_nullable() == b.is_nullable())
 }
 
 fn failed(doing: &'static str) -> impl Fn(DuckLakeError) -> WarehouseError {

@@ -111,11 +111,11 @@ async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<Sendable
     let session = guarded_session(&inner.lake, &inner.datasets, &asked.context.rights, snapshot_id, asked.memory_bytes_max).await?;
     let logical = statement::plan(&session, statement).await?;
     let logical = parameters::bind(logical, &asked.request.parameters)?;
-    let failed = |error| errors::while_planning(error, asked.memory_bytes_max);
-    let frame = session.execute_logical_plan(logical).await.map_err(failed)?;
-    let context = Arc::new(frame.task_ctx());
-    let physical = frame.create_physical_plan().await.map_err(failed)?;
-    execute_stream(physical, context).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+    let state = session.state();
+    let logical = state.optimize(&logical).map_err(errors::while_planning)?;
+    let planned = state.query_planner().create_physical_plan(&logical, &state).await;
+    let physical = planned.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
+    execute_stream(physical, state.task_ctx()).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
 }
 
 async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {

@@ -6,7 +6,7 @@ use backplane_sdk::{Code, Status, WireStatus, proto::v1::Reason};
 #[test]
 fn code_reason_message_and_places_survive_the_wire() {
     let sent = Status::field_invalid("page_size", "too small").at("line", "3");
-    let wire = sent.clone().into_wire("portal-traffic");
+    let wire = sent.into_wire("portal-traffic");
     assert_eq!((wire.code, wire.message.as_str()), (3, "too small"));
     let received = Status::from(wire.clone());
     assert_eq!((received.code(), received.reason(), received.message()), (Code::InvalidArgument, "FIELD_INVALID", "too small"));

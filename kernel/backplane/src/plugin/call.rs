@@ -27,11 +27,14 @@ pub(crate) async fn call(connection: &Connection, method: &str, request: &str) -
     Ok(serde_json::to_string_pretty(&json)?)
 }
 
-/// A Connect error for people.
+/// A Connect error for people: message, reason and place.
 fn refusal(json: &serde_json::Value) -> String {
     let message = json["message"].as_str().unwrap_or("the call failed");
-    match json["details"][0]["debug"]["reason"].as_str() {
-        Some(reason) => format!("{message}\n  reason: {reason}"),
-        None => message.to_owned(),
-    }
+    let info = &json["details"][0]["debug"];
+    let Some(reason) = info["reason"].as_str() else {
+        return message.to_owned();
+    };
+    let place: Vec<_> = info["metadata"].as_object().into_iter().flatten().map(|(key, value)| format!("{key} {}", value.as_str().unwrap_or(""))).collect();
+    let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
+    format!("{message}\n  reason: {reason}{place}")
 }

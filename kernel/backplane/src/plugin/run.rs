@@ -36,7 +36,8 @@ async fn exercise(arguments: &RunArguments, connection: &Connection, wasm: &std:
         let (feed, path) = file.split_once('=').with_context(|| format!("'{file}' is not feed=path"))?;
         say(feed::describe(&feed::import(connection, feed, path.as_ref()).await?));
     }
-    let version = install(connection, wasm).await?;
+    // Installing is for the whole province, whatever city is called in.
+    let version = install(&Connection { city: None, ..connection.clone() }, wasm).await?;
     enable(connection, &version.plugin_id, &version.version, arguments.city, &version.capabilities, &arguments.configuration).await?;
     call(connection, &arguments.method, &arguments.request).await
 }

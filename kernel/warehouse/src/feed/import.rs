@@ -46,6 +46,8 @@ pub(crate) struct Importer {
     pub(super) file_bytes_max: u64,
     /// Replays are one at a time: that a row still waits is checked before its batch is made.
     pub(super) replaying: tokio::sync::Mutex<()>,
+    /// Uploads enter the inbox one at a time: whether the same file is there is checked before.
+    pub(super) entering: tokio::sync::Mutex<()>,
     chunk_lines: usize,
     running: Mutex<HashMap<String, watch::Receiver<ImportState>>>,
     turns: Semaphore,
@@ -70,6 +72,7 @@ impl Importer {
             visitors: VisitorKey::open(&settings.dir.join("visitor.key"))?,
             file_bytes_max: settings.file_bytes_max,
             replaying: tokio::sync::Mutex::new(()),
+            entering: tokio::sync::Mutex::new(()),
             chunk_lines: settings.chunk_lines.max(1),
             running: Mutex::new(HashMap::new()),
             turns: Semaphore::new(IMPORTS_MAX),
@@ -99,7 +102,12 @@ impl Importer {
         running.insert(uploaded.id(), reader.clone());
         let importer = self.clone();
         self.engine.spawn(async move {
-            let outcome = importer.import(&uploaded, &state).await;
+            // In a task of its own, so that a panic ends this import and is told to those who wait for it.
+            let work = tokio::spawn({
+                let (importer, uploaded, state) = (importer.clone(), uploaded.clone(), state.clone());
+                async move { importer.import(&uploaded, &state).await }
+            });
+            let outcome = work.await.unwrap_or_else(|error| Err(WarehouseError::broken(error)));
             importer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&uploaded.id());
             let ended = outcome.map_or_else(|error| ImportState::Failed(error.into()), |result| ImportState::Done(Box::new(result)));
             state.send_replace(ended);

@@ -15,7 +15,11 @@ use datafusion::{
 use kernel_base::{CallContext, Page, Scope};
 
 use super::Importer;
-use crate::{append::tables, error::WarehouseError, lake::TableName};
+use crate::{
+    append::tables,
+    error::WarehouseError,
+    lake::{TableName, plain_text},
+};
 
 /// The permission to see quarantined rows with their raw text.
 pub(super) const PERMISSION: &str = "ingest.quarantine";
@@ -83,6 +87,7 @@ impl Importer {
             Ok::<_, DataFusionError>((batches, replayed))
         };
         let (batches, replayed) = read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?;
+        let (batches, replayed) = (plain_text(batches)?, plain_text(replayed)?);
         let replayed: HashSet<&str> = replayed.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
         Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| kept(batch, row, &replayed)).collect::<Vec<_>>()).collect())
     }

@@ -121,11 +121,12 @@ async fn write_part(
 
 /// Begins the import, joins the one that runs, or finds that the file was taken before.
 async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Uploaded) -> Result<watch::Receiver<ImportState>, WarehouseError> {
-    if let Some(running) = importer.running(&uploaded) {
-        return Ok(running);
-    }
     let task = importer.clone();
     let begun = importer.on_engine(async move {
+        let _one_at_a_time = task.entering.lock().await;
+        if let Some(running) = task.running(&uploaded) {
+            return Ok(running);
+        }
         if task.taken(&uploaded).await?.is_complete {
             let result = task.result(&uploaded, true).await?;
             return Ok(watch::channel(ImportState::Done(Box::new(result))).1);

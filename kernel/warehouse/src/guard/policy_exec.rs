@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
 use arrow_cast::cast;
 use arrow_schema::{DataType, SchemaRef};
 use arrow_select::filter::filter_record_batch;
@@ -55,20 +55,24 @@ impl Rule {
     fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let seen = match &self.cities {
             None => batch.clone(),
-            Some((column, cities)) => {
-                let codes = cast(batch.column(*column), &DataType::Utf8)?;
-                // A row without a city belongs to nobody.
-                let passes: BooleanArray = codes.as_string::<i32>().iter().map(|code| Some(code.is_some_and(|code| cities.contains(code)))).collect();
-                filter_record_batch(batch, &passes)?
-            }
+            Some((column, cities)) => filter_record_batch(batch, &passes(batch.column(*column), cities)?)?,
         };
         let columns = self.columns.iter().zip(self.schema.fields()).map(|((index, mask), field)| {
-            let plain = cast(seen.column(*index), field.data_type())?;
-            Ok(mask.map_or(plain.clone(), |mask| masked(mask, &plain)))
+            let column = cast(seen.column(*index), field.data_type())?;
+            Ok(mask.map_or(column.clone(), |mask| masked(mask, &column)))
         });
         let options = RecordBatchOptions::new().with_row_count(Some(seen.num_rows()));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns.collect::<Result<_>>()?, &options)?)
     }
+}
+
+/// Which rows are of the cities. A row without a city belongs to nobody.
+fn passes(codes: &ArrayRef, cities: &BTreeSet<String>) -> Result<BooleanArray> {
+    let passes = |code: Option<&str>| Some(code.is_some_and(|code| cities.contains(code)));
+    if let Some(codes) = codes.as_string_view_opt() {
+        return Ok(codes.iter().map(passes).collect());
+    }
+    Ok(cast(codes, &DataType::Utf8)?.as_string::<i32>().iter().map(passes).collect())
 }
 
 impl DisplayAs for PolicyExec {
@@ -93,10 +97,6 @@ impl ExecutionPlan for PolicyExec {
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
     }
 
     fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {

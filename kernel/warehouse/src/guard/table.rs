@@ -1,17 +1,18 @@
 use std::{fmt, sync::Arc};
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    error::{DataFusionError, Result},
+    common::ScalarValue,
+    error::Result,
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_plan::ExecutionPlan,
     prelude::{col, lit},
 };
 
 use super::{
-    Policy, city_index,
+    Policy, Shown,
     leakproof::is_leakproof,
     policy_exec::{PolicyExec, Rule},
 };
@@ -21,11 +22,14 @@ use crate::contract::CITY;
 pub(super) struct GuardedTable {
     inside: Arc<dyn TableProvider>,
     policy: Policy,
+    schema: SchemaRef,
 }
 
 impl GuardedTable {
     pub(super) fn new(inside: Arc<dyn TableProvider>, policy: Policy) -> GuardedTable {
-        GuardedTable { inside, policy }
+        let table = inside.schema();
+        let fields = policy.columns.iter().map(|shown| field(table.field(shown.index), shown)).collect::<Vec<_>>();
+        GuardedTable { inside, policy, schema: Arc::new(Schema::new(fields)) }
     }
 
     /// The columns of a scan: where each output column stands in the inner scan, the inner columns to read, and where the city is among them.
@@ -38,7 +42,7 @@ impl GuardedTable {
             columns.inner.push(shown.index);
         }
         if self.policy.cities.is_some() {
-            let city = city_index(&self.inside.schema()).ok_or_else(|| DataFusionError::Internal("a dataset without a city".to_owned()))?;
+            let city = self.inside.schema().index_of(CITY)?;
             columns.city = Some(columns.inner.iter().position(|index| *index == city).unwrap_or_else(|| {
                 columns.inner.push(city);
                 columns.inner.len() - 1
@@ -50,8 +54,22 @@ impl GuardedTable {
     /// The policy's own row condition, for the inner scan to skip files by; the node above checks it again.
     fn row_condition(&self) -> Option<Expr> {
         let cities = self.policy.cities.as_ref()?;
-        Some(col(CITY).in_list(cities.iter().map(|city| lit(city.as_str())).collect(), false))
+        // Of the column's own type, or files could not be skipped by it.
+        let literal = |city: &String| match self.inside.schema().field_with_name(CITY).map(|field| field.data_type().clone()) {
+            Ok(DataType::Utf8View) => lit(ScalarValue::Utf8View(Some(city.clone()))),
+            _ => lit(city.as_str()),
+        };
+        Some(col(CITY).in_list(cities.iter().map(literal).collect(), false))
     }
+}
+
+/// The field as the caller sees it. A masked text is made anew, as a plain array; a mask may make a null of any other value.
+fn field(column: &Field, shown: &Shown) -> Field {
+    let data_type = match shown.mask {
+        Some(_) if column.data_type().is_string() => DataType::Utf8,
+        _ => column.data_type().clone(),
+    };
+    Field::new(column.name(), data_type, column.is_nullable() || shown.mask.is_some())
 }
 
 struct Columns {
@@ -69,7 +87,7 @@ impl fmt::Debug for GuardedTable {
 #[async_trait]
 impl TableProvider for GuardedTable {
     fn schema(&self) -> SchemaRef {
-        self.policy.schema.clone()
+        self.schema.clone()
     }
 
     fn table_type(&self) -> TableType {
@@ -77,7 +95,7 @@ impl TableProvider for GuardedTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let verdict = |filter: &&Expr| match is_leakproof(&self.policy, filter) {
+        let verdict = |filter: &&Expr| match is_leakproof(&self.policy, &self.schema, filter) {
             // Inexact: files are skipped by it, rows are still judged above the policy.
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
@@ -87,12 +105,13 @@ impl TableProvider for GuardedTable {
 
     async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], _: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = self.columns(projection)?;
-        let below: Vec<Expr> = self.row_condition().into_iter().chain(filters.iter().filter(|filter| is_leakproof(&self.policy, filter)).cloned()).collect();
+        let below: Vec<Expr> =
+            self.row_condition().into_iter().chain(filters.iter().filter(|filter| is_leakproof(&self.policy, &self.schema, filter)).cloned()).collect();
         // Never a limit: the inner scan would count rows that the caller does not see.
         let inner = self.inside.scan(state, Some(&columns.inner), &below, None).await?;
         let schema = match projection {
-            Some(indexes) => Arc::new(self.policy.schema.project(indexes)?),
-            None => self.policy.schema.clone(),
+            Some(indexes) => Arc::new(self.schema.project(indexes)?),
+            None => self.schema.clone(),
         };
         let rule = Rule { cities: columns.city.zip(self.policy.cities.clone()), columns: columns.output, schema };
         Ok(Arc::new(PolicyExec::new(inner, Arc::new(rule))))

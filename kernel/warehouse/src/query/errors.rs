@@ -13,10 +13,7 @@ pub(super) fn while_parsing(error: DataFusionError) -> WarehouseError {
 }
 
 /// A planner's error. Planning reads no rows, so it can name only what the caller wrote and what its own catalog holds.
-pub(super) fn while_planning(error: DataFusionError, memory_bytes_max: u64) -> WarehouseError {
-    if is_out_of_memory(&error) {
-        return WarehouseError::QueryMemoryExceeded { memory_bytes_max };
-    }
+pub(super) fn while_planning(error: DataFusionError) -> WarehouseError {
     match error.find_root() {
         DataFusionError::Plan(_)
         | DataFusionError::SchemaError(_, _)
@@ -30,6 +27,19 @@ pub(super) fn while_planning(error: DataFusionError, memory_bytes_max: u64) -> W
         }
         // What the lake could not read, or a mistake of ours: the log has it.
         _ => WarehouseError::Storage { doing: "planning a query", source: Box::new(error) },
+    }
+}
+
+/// An error of the plan that the engine lays out over the files. It may name files and conditions of the guard, so none of it is passed on.
+pub(super) fn while_laying_out(error: DataFusionError, memory_bytes_max: u64) -> WarehouseError {
+    match error.find_root() {
+        DataFusionError::NotImplemented(_) | DataFusionError::Plan(_) => {
+            tracing::warn!(%error, "a query could not be laid out");
+            WarehouseError::QueryFailed {
+                problem: "the engine has no way to run it as it is written: split it, or write it with joins instead of correlated subqueries",
+            }
+        }
+        _ => while_running(error, memory_bytes_max),
     }
 }
 
@@ -53,8 +63,11 @@ fn is_out_of_memory(error: &DataFusionError) -> bool {
 
 /// The message without the backtrace and the names of error types.
 pub(super) fn text(error: &DataFusionError) -> String {
-    let message = error.strip_backtrace();
-    let plain = ["Error during planning: ", "Schema error: ", "SQL error: ", "This feature is not implemented: "]
+    let message = match error.find_root() {
+        DataFusionError::SQL(parser, _) => parser.to_string(),
+        _ => error.strip_backtrace(),
+    };
+    let plain = ["sql parser error: ", "Error during planning: ", "Schema error: ", "SQL error: ", "This feature is not implemented: "]
         .iter()
         .fold(message, |message, prefix| message.strip_prefix(prefix).map(str::to_owned).unwrap_or(message));
     plain.chars().take(MESSAGE_CHARACTERS_MAX).collect()

@@ -16,7 +16,7 @@ pub(super) fn bind(plan: LogicalPlan, parameters: &[Parameter]) -> Result<Logica
     if parameters.len() > PARAMETERS_MAX {
         return Err(invalid(format!("{} parameters are more than the {PARAMETERS_MAX} that a query may have", parameters.len())));
     }
-    let used = plan.get_parameter_names().map_err(|error| errors::while_planning(error, 0))?;
+    let used = plan.get_parameter_names().map_err(errors::while_planning)?;
     for name in &used {
         let place = name.trim_start_matches('$').parse::<usize>().ok();
         if !place.is_some_and(|place| (1..=parameters.len()).contains(&place)) {
@@ -27,7 +27,7 @@ pub(super) fn bind(plan: LogicalPlan, parameters: &[Parameter]) -> Result<Logica
         return Ok(plan);
     }
     let values = parameters.iter().enumerate().map(|(index, parameter)| scalar(parameter).ok_or_else(|| invalid(format!("${} has no value", index + 1))));
-    plan.with_param_values(values.collect::<Result<Vec<_>, _>>()?).map_err(|error| errors::while_planning(error, 0))
+    plan.with_param_values(values.collect::<Result<Vec<_>, _>>()?).map_err(errors::while_planning)
 }
 
 fn scalar(parameter: &Parameter) -> Option<ScalarValue> {

@@ -59,7 +59,7 @@ fn reads(body: &SetExpr) -> bool {
 
 /// Plans the query within the session's catalog; what is hidden deeper in it is refused here once more.
 pub(super) async fn plan(session: &SessionContext, statement: Statement) -> Result<LogicalPlan, WarehouseError> {
-    let plan = session.state().statement_to_plan(statement).await.map_err(|error| errors::while_planning(error, 0))?;
+    let plan = session.state().statement_to_plan(statement).await.map_err(errors::while_planning)?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)

@@ -79,8 +79,8 @@ async fn wrong_sql_says_what_is_wrong_and_where() {
     let foshan = city_caller("440600");
     let wrong = [
         ("", "no statement"),
-        ("selec 1", "selec"),
-        ("select page from interaction where", "Line: 1"),
+        ("selec 1", "Line: 1"),
+        ("select page from interaction where", "an expression"),
         ("select colour from interaction", "colour"),
         ("select * from generate_series(1, 10)", "generate_series"),
         ("select * from range(1, 10)", "range"),
