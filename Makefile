@@ -30,6 +30,7 @@ check: toolchain ## Formatting and lints, of the kernel and of the plugins
 	cargo clippy --workspace --all-targets -- -D warnings
 	cd plugins && cargo fmt --all --check
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
+	cd tests/guests && cargo fmt --all --check
 
 bench: build plugins ## Ratios against peers, side by side in one run
 	cargo bench --profile dev --workspace --bench peers

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const ROWS: usize = 65_536;
-const TIMES: u32 = 20;
+const TIMES: u32 = 2;
 
 pub(crate) async fn run(platform: &Platform) {
     let batch = batch();

@@ -19,7 +19,7 @@ use crate::{
     timing::{micros, side_by_side},
 };
 
-const CALLS: usize = 6_400;
+const CALLS: usize = 640;
 
 struct Native;
 

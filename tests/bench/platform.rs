@@ -1,13 +1,12 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use backplane_proto::plugin::v1::{EnablePluginRequest, InstallPluginRequest, plugins_client::PluginsClient, plugins_server::PluginsServer};
-use backplane_tests::{FOSHAN, binary, repository};
+use backplane_tests::{FOSHAN, guest};
 use kernel_auth::{AccessTable, Auth};
 use kernel_base::{BusClient, CallContext, Caller, Clock, TraceId};
 use kernel_bus::{DoorLimits, Doors, corridor};
@@ -31,7 +30,7 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) async fn start() -> Platform {
-        let wasm = build();
+        let wasm = guest("bench");
         let dir = tempfile::tempdir().unwrap();
         let rows = RowStore::open(&dir.path().join("rows.db")).await.unwrap();
         let pool = DescriptorPool::decode(backplane_proto::DESCRIPTOR_SET).unwrap();
@@ -79,11 +78,4 @@ async fn install(bus: &BusClient, context: &CallContext, wasm: &PathBuf) {
         configuration_json: String::new(),
     };
     plugins.enable_plugin(enable).await.unwrap();
-}
-
-fn build() -> PathBuf {
-    let folder = repository().join("tests/guests/bench");
-    let built = Command::new(binary()).args(["plugin", "build"]).arg(&folder).status().unwrap();
-    assert!(built.success(), "the benchmark's plugin does not build");
-    folder.join("dist/bench-0.1.0.wasm")
 }

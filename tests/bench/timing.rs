@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-/// Rounds of each side, in turn, so that a drift of the machine hits both.
-const ROUNDS: usize = 9;
+/// Rounds of each side, in turn. Many short ones: what else runs on the machine then hits both sides alike, and the median passes over it.
+const ROUNDS: usize = 101;
 
 /// The median of the rounds of two sides that take turns. A round runs its side as often as it says and gives the time of one.
 pub(crate) async fn side_by_side(mut ours: impl AsyncFnMut() -> Duration, mut peer: impl AsyncFnMut() -> Duration) -> (Duration, Duration) {

@@ -3,9 +3,11 @@
 
 mod access;
 mod architecture;
+mod auth;
 mod crash;
 mod doors;
 mod feeds;
+mod hostile;
 mod plugins;
 mod reflection;
 mod warehouse;

@@ -1,7 +1,9 @@
 //! Plugins through the doors, with the real portal-traffic.
 
+use std::process::Command;
+
 use backplane_proto::plugin::v1::{DisablePluginRequest, EnablePluginRequest, GetPluginVersionRequest, PluginVersion};
-use backplane_tests::{DONGGUAN, FOSHAN, Kernel, excerpt, portal_traffic, python, reason, repository};
+use backplane_tests::{DONGGUAN, FOSHAN, Kernel, binary, excerpt, portal_traffic, python, reason, repository};
 use tonic::Code;
 
 const METHOD: &str = "portal_traffic.v1.PortalTraffic/GetSummary";
@@ -117,4 +119,25 @@ async fn the_answers_equal_those_of_an_independent_script() {
     let script = repository().join("tests/independent/compare.py");
     let output = python().arg(script).args([kernel.address.as_str(), kernel.token.as_str(), FOSHAN]).arg(&log).output().unwrap();
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+/// What README promises a newcomer: a new plugin compiles as it is, and answers in a kernel of its own.
+#[test]
+fn a_new_plugin_runs_as_it_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("my-first");
+    let sdk = repository().join("sdk/rust");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["plugin", "new", folder.to_str().unwrap(), "--sdk", sdk.to_str().unwrap()]);
+    let file = format!("portal.access={}", excerpt().display());
+    let printed = run(&["plugin", "run", folder.to_str().unwrap(), "my_first.v1.MyFirst/ListTopPages", r#"{"pagesMax": 3}"#, "--file", &file]);
+    let answer = json(&printed[printed.find("\n{").unwrap()..]);
+    assert_eq!(answer["pages"].as_array().unwrap().len(), 3, "{answer}");
+
+    let again = Command::new(binary()).args(["plugin", "new", folder.to_str().unwrap()]).output().unwrap();
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("not empty"));
 }

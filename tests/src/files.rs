@@ -1,4 +1,8 @@
-use std::{path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use crate::kernel::binary;
 
@@ -12,15 +16,23 @@ pub fn excerpt() -> PathBuf {
     repository().join("examples/portal-log/access-200.log")
 }
 
-/// The plugin portal-traffic, built once per test process; cargo makes a repeated build short.
+/// The plugin portal-traffic.
 pub fn portal_traffic() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let folder = repository().join("plugins/portal-traffic");
-            let output = Command::new(binary()).args(["plugin", "build"]).arg(&folder).output().expect("the binary runs");
-            assert!(output.status.success(), "portal-traffic does not build: {}", String::from_utf8_lossy(&output.stderr));
-            folder.join("dist/portal-traffic-0.1.0.wasm")
-        })
-        .clone()
+    BUILT.get_or_init(|| built(&repository().join("plugins/portal-traffic"), "portal-traffic")).clone()
+}
+
+/// A plugin of `tests/guests`.
+pub fn guest(id: &str) -> PathBuf {
+    built(&repository().join("tests/guests").join(id), id)
+}
+
+/// Builds the plugin in `folder`; cargo makes a repeated build short.
+fn built(folder: &Path, id: &str) -> PathBuf {
+    // One at a time: parallel builds of one folder would replace each other's file.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let output = Command::new(binary()).args(["plugin", "build"]).arg(folder).output().expect("the binary runs");
+    assert!(output.status.success(), "{id} does not build: {}", String::from_utf8_lossy(&output.stderr));
+    folder.join(format!("dist/{id}-0.1.0.wasm"))
 }

@@ -8,6 +8,6 @@ mod kernel;
 mod python;
 
 pub use client::{Call, Called, reason};
-pub use files::{excerpt, portal_traffic, repository};
+pub use files::{excerpt, guest, portal_traffic, repository};
 pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};
 pub use python::python;

@@ -15,6 +15,7 @@ mod deadline;
 mod doors;
 mod fault;
 mod frame;
+mod lingering;
 mod reflection;
 mod request_limit;
 mod serve;

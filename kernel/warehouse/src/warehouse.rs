@@ -59,12 +59,12 @@ impl Warehouse {
     }
 
     /// Reading, as the bus mounts it.
-    pub fn warehouse_service(&self) -> impl warehouse_server::Warehouse {
+    pub fn warehouse_service(&self) -> impl warehouse_server::Warehouse + use<> {
         WarehouseService::new(self.inner.clone())
     }
 
     /// Writing, as the bus mounts it.
-    pub fn ingest_service(&self) -> impl ingest_server::Ingest {
+    pub fn ingest_service(&self) -> impl ingest_server::Ingest + use<> {
         IngestService::new(self.inner.clone())
     }
 

@@ -36,9 +36,12 @@ impl Appender {
         stage_resolutions(&mut transaction, &batch, now).await?;
         let record = one_row(tables::batch(), record(&batch, &staged, now))?;
         transaction.append_stamped(&TableName::kernel(tables::BATCH), &tables::batch(), &[record], "snapshot_id").await?;
-        let snapshot_id = transaction.commit().await?;
+        let landed = transaction.commit().await?;
+        let snapshot_id = landed.snapshot_id;
         let known = Known { digest: batch.digest, rows: staged.rows, snapshot_id };
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.key, known);
+        // Only now may the next commit look the key up.
+        drop(landed);
         Ok(Committed { snapshot_id, rows: staged.rows, repeated: false })
     }
 

@@ -145,3 +145,47 @@ fn is_name(name: &str, extra: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || extra.contains(c))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const GOOD: &str = "name: visit
+purpose: p
+owner: o
+mode: append
+visibility: city
+key: [visit_id]
+columns:
+  - {name: city, type: text, nullable: false, class: public, meaning: m}
+  - {name: visit_id, type: text, nullable: false, class: internal, meaning: m}
+  - {name: phone, type: text, nullable: true, class: personal, mask: msisdn, meaning: m}
+";
+
+    #[test]
+    fn a_wrong_contract_is_refused_with_line_and_column() {
+        dataset("good.yaml", GOOD).unwrap();
+        let cases = [
+            ("mode: append", "mode: sometimes", 4, "sometimes"),
+            ("name: visit\n", "name: Visit\n", 1, "a dataset's name"),
+            ("key: [visit_id]", "key: [visit]", 6, "does not have"),
+            ("key: [visit_id]", "key: [phone]", 6, "cannot be nullable"),
+            ("mask: msisdn, ", "", 10, "says how it is masked"),
+            ("name: phone, type: text", "name: phone, type: integer", 10, "use mask all"),
+            ("name: phone", "name: visit_id", 10, "there twice"),
+            ("name: phone", "name: _source", 10, "a column's name"),
+            ("  - {name: city, type: text, nullable: false", "  - {name: city, type: text, nullable: true", 8, "not nullable"),
+            ("owner: o", "owner: o\ncolour: red", 4, "colour"),
+        ];
+        for (from, to, expected_line, expected) in cases {
+            let text = GOOD.replacen(from, to, 1);
+            match dataset("bad.yaml", &text) {
+                Err(WarehouseError::ContractInvalid { line, problem, .. }) => {
+                    assert!(line == expected_line && problem.contains(expected), "{to}: line {line}: {problem}");
+                }
+                other => panic!("{to}: {other:?}"),
+            }
+        }
+    }
+}

@@ -99,16 +99,22 @@ impl<'a> LakeTransaction<'a> {
         Ok(entries)
     }
 
-    /// Publishes all of it as one snapshot and gives its id; when it returns, the snapshot is on disk and is the newest.
-    pub(crate) async fn commit(self) -> Result<i64, WarehouseError> {
+    /// Publishes all of it as one snapshot; when it returns, the snapshot is on disk and is the newest.
+    pub(crate) async fn commit(self) -> Result<Landed<'a>, WarehouseError> {
         let LakeTransaction { lake, staged, base, _one_at_a_time } = self;
         let snapshot = match staged.commit().await {
             Ok(written) => written.first().map_or(base, |first| first.snapshot_id),
             Err(error) => landed_all_the_same(lake, base, error)?,
         };
         lake.newest.store(snapshot, Ordering::SeqCst);
-        Ok(snapshot)
+        Ok(Landed { snapshot_id: snapshot, _one_at_a_time })
     }
+}
+
+/// A commit that is done. The next one begins when this value ends, so that what the caller remembers of it (its key) is known to the next.
+pub(crate) struct Landed<'a> {
+    pub(crate) snapshot_id: i64,
+    _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
 }
 
 /// A commit may fail after the catalog took it. Nobody else writes, so a newer snapshot than the base can only be this one.

@@ -47,7 +47,7 @@ async fn appends_at_the_same_time_with_one_key_are_written_once() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");
     let rows = interactions("a", "/home", 5);
-    let answers = futures::future::join_all((0..8).map(|_| kernel.append(&foshan, "k1", &rows))).await;
+    let answers = futures::future::join_all((0..24).map(|_| kernel.append(&foshan, "k1", &rows))).await;
     assert_eq!(answers.iter().filter(|answer| !answer.as_ref().unwrap().repeated_batch).count(), 1);
     assert_eq!(kernel.number(&foshan, COUNT).await, 5);
 }
