@@ -53,7 +53,7 @@ impl Kernel {
             .args(["serve", "--listen", "127.0.0.1:0", "--dir"])
             .arg(dir.path())
             .args(&options)
-            .env("BACKPLANE_LOG", "warn")
+            .env("BACKPLANE_LOG", std::env::var("BACKPLANE_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary runs");

@@ -15,7 +15,6 @@ mod deadline;
 mod doors;
 mod fault;
 mod frame;
-mod lingering;
 mod reflection;
 mod request_limit;
 mod serve;

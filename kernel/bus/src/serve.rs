@@ -9,7 +9,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tonic::body::Body;
 
-use crate::{Doors, lingering::LingeringStream};
+use crate::Doors;
 
 // Limit: streams that one connection may have open. A client that wants more opens another connection, which the limit on calls still counts.
 const STREAMS_PER_CONNECTION_MAX: u32 = 512;
@@ -52,7 +52,7 @@ impl Doors {
                 let doors = doors.clone();
                 async move { Ok::<_, Infallible>(doors.answer(request.map(Body::new)).await) }
             });
-            let connection = graceful.watch(builder.serve_connection(TokioIo::new(LingeringStream::new(stream)), service).into_owned());
+            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended with an error");
