@@ -1,6 +1,9 @@
 //! A plugin call in this process, against the same component called by wasmtime with nothing around it.
 
+use backplane_proto::guest::v1 as guest;
+use backplane_tests::FOSHAN;
 use bytes::Bytes;
+use kernel_base::CallContext;
 use prost::Message;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, Store,
@@ -31,10 +34,11 @@ pub(crate) async fn run(platform: &Platform) {
     }
 }
 
-/// The component in a bare store: no limiter, no epochs, no context but the bytes.
+/// The component in a bare store: no limiter, no epochs, no pool of instances. The guest reads a context of the same size, since its SDK decodes it.
 struct Raw {
     store: Store<Bare>,
     plugin: Plugin,
+    context: Vec<u8>,
 }
 
 struct Bare {
@@ -81,10 +85,24 @@ impl Raw {
         Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |bare: &mut Bare| bare).unwrap();
         let mut store = Store::new(&engine, Bare { wasi: WasiCtx::builder().build(), table: ResourceTable::new() });
         let plugin = Plugin::instantiate_async(&mut store, &component, &linker).await.unwrap();
-        Raw { store, plugin }
+        Raw { store, plugin, context: guest_context(&platform.context) }
     }
 
     async fn call(&mut self, request: &[u8]) {
-        self.plugin.call_handle(&mut self.store, PATH, &[], request).await.unwrap().unwrap();
+        self.plugin.call_handle(&mut self.store, PATH, &self.context, request).await.unwrap().unwrap();
     }
+}
+
+fn guest_context(context: &CallContext) -> Vec<u8> {
+    let message = guest::CallContext {
+        plugin_id: "bench".to_owned(),
+        version: "0.1.0".to_owned(),
+        city: FOSHAN.to_owned(),
+        caller: Some(guest::Caller { principal_id: context.caller_id().to_owned(), kind: "person".to_owned() }),
+        deadline_micros: 1_800_000_000_000_000,
+        trace_id: context.trace.to_string(),
+        configuration_json: "{}".to_owned(),
+        configuration_revision: 1,
+    };
+    message.encode_to_vec()
 }

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status,
-    transport::{Channel, Endpoint, Server},
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     timing::{micros, side_by_side},
 };
 
-const CALLS: usize = 640;
+const CALLS: usize = 1_280;
 
 struct Native;
 
@@ -39,7 +38,9 @@ impl Bench for Native {
 pub(crate) async fn run(platform: &Platform) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let native = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(Server::builder().tcp_nodelay(true).add_service(BenchServer::new(Native)).serve_with_incoming(TcpListenerStream::new(listener)));
+    // Without nodelay the peer would wait for more to send, which our doors do not.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tokio::spawn(Server::builder().add_service(BenchServer::new(Native)).serve_with_incoming(incoming));
     let ours = Endpoint::from_shared(format!("http://{}", platform.address)).unwrap().connect().await.unwrap();
     let peer = Endpoint::from_shared(native).unwrap().connect().await.unwrap();
 

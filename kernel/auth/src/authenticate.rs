@@ -24,7 +24,7 @@ pub struct Auth {
 
 #[derive(Default)]
 struct Proven {
-    by_hash: HashMap<String, Arc<Authenticated>>,
+    by_hash: HashMap<TokenHash, Arc<Authenticated>>,
     /// Grows with every change to rights: what was read before a change must not be kept after it.
     generation: u64,
 }
@@ -59,9 +59,9 @@ impl Auth {
         Ok(authenticated)
     }
 
-    async fn prove(&self, hash: String) -> Result<Arc<Authenticated>, AuthError> {
+    async fn prove(&self, hash: TokenHash) -> Result<Arc<Authenticated>, AuthError> {
         let generation = self.proven.read().unwrap_or_else(PoisonError::into_inner).generation;
-        let token = self.rows.token_by_secret(&hash).await?.ok_or(AuthError::TokenInvalid)?;
+        let token = self.rows.token_by_secret(&hex(&hash)).await?.ok_or(AuthError::TokenInvalid)?;
         if token.revoked_at.is_some() {
             return Err(AuthError::TokenRevoked);
         }
@@ -93,9 +93,16 @@ impl Auth {
     }
 }
 
-/// Lower-case hex of the SHA-256 of a token's secret.
-pub(crate) fn hash_of(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of a token's secret.
+pub(crate) type TokenHash = [u8; 32];
+
+pub(crate) fn hash_of(secret: &str) -> TokenHash {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+/// Lower-case hex, as the row store keeps it.
+pub(crate) fn hex(hash: &TokenHash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn kind_of(kind: &str) -> PrincipalKind {

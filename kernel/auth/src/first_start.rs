@@ -2,7 +2,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use kernel_base::{City, Permission, random_bytes};
 use kernel_storage::{PrincipalRow, RoleRow, TokenRow};
 
-use crate::{Auth, AuthError, authenticate::hash_of};
+use crate::{
+    Auth, AuthError,
+    authenticate::{hash_of, hex},
+};
 
 /// The role and the principal that exist from the first start.
 const ADMINISTRATOR: &str = "administrator";
@@ -44,7 +47,7 @@ impl Auth {
         let row = TokenRow {
             token_id,
             principal_id: principal_id.to_owned(),
-            secret_sha256: hash_of(&secret),
+            secret_sha256: hex(&hash_of(&secret)),
             created_at: now,
             expires_at: now.saturating_add(life_micros),
             revoked_at: None,

@@ -8,6 +8,9 @@ use kernel_base::{CallContext, City};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+// Limit: bytes of a path in the log. A method's path is shorter; a stranger's may be anything that headers have room for.
+const PATH_BYTES_MAX: usize = 200;
+
 /// One call, as the audit log and the call log will tell it. Written when the answer has ended, dropped calls included.
 pub(crate) struct CallRecord {
     started: Instant,
@@ -28,7 +31,7 @@ impl CallRecord {
             actor: context.actor.as_ref().map(|actor| format!("{}@{}", actor.plugin, actor.version)),
             city: context.city,
             trace: context.trace,
-            path: path.chars().take(200).collect(),
+            path: path.get(..PATH_BYTES_MAX).unwrap_or(path).to_owned(),
             access: None,
         }
     }
