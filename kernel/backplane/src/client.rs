@@ -85,3 +85,23 @@ impl Interceptor for Credentials {
         Ok(request)
     }
 }
+
+// Limit: rows of a page; the kernel gives no more (AIP-158).
+pub(crate) const PAGE_SIZE: i32 = 1_000;
+
+/// The rows of all pages: `page` takes a page token and gives rows with the next token.
+///
+/// # Errors
+/// When a page cannot be had.
+pub(crate) async fn all_pages<Row>(mut page: impl AsyncFnMut(String) -> Result<(Vec<Row>, String), Status>) -> anyhow::Result<Vec<Row>> {
+    let mut all = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let (rows, next) = page(page_token).await?;
+        all.extend(rows);
+        if next.is_empty() {
+            return Ok(all);
+        }
+        page_token = next;
+    }
+}

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
-    client::Connection,
+    client::{Connection, PAGE_SIZE, all_pages},
     output::{self, say},
 };
 
@@ -182,18 +182,13 @@ pub(crate) fn describe(result: &ImportResult) -> String {
 async fn status(arguments: StatusArguments) -> anyhow::Result<()> {
     let mut client = IngestClient::new(arguments.connection.open().await?);
     let feed = arguments.feed.unwrap_or_default();
-    let mut statuses = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = client.list_feed_statuses(ListFeedStatusesRequest { feed: feed.clone(), page_size: 1_000, page_token }).await?.into_inner();
-        statuses.extend(page.statuses);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let statuses = all_pages(async |page_token| {
+        let page = client.list_feed_statuses(ListFeedStatusesRequest { feed: feed.clone(), page_size: PAGE_SIZE, page_token }).await?.into_inner();
+        Ok((page.statuses, page.next_page_token))
+    })
+    .await?;
     if arguments.connection.json {
-        return output::json("backplane.ingest.v1.ListFeedStatusesResponse", &ListFeedStatusesResponse { statuses, next_page_token: page_token });
+        return output::json("backplane.ingest.v1.ListFeedStatusesResponse", &ListFeedStatusesResponse { statuses, next_page_token: String::new() });
     }
     let head = ["feed", "city", "files", "rows", "quarantined", "waiting", "unfinished", "last import", "newest event", "last error"];
     let rows = statuses.into_iter().map(|status| {
@@ -209,25 +204,20 @@ async fn status(arguments: StatusArguments) -> anyhow::Result<()> {
 
 async fn quarantine(arguments: QuarantineArguments) -> anyhow::Result<()> {
     let mut client = IngestClient::new(arguments.connection.open().await?);
-    let mut rows = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let rows = all_pages(async |page_token| {
         let request = ListQuarantineRequest {
             feed: arguments.feed.clone(),
             file_sha256: arguments.file_sha256.clone(),
             include_replayed: arguments.all,
-            page_size: 1_000,
+            page_size: PAGE_SIZE,
             page_token,
         };
         let page = client.list_quarantine(request).await?.into_inner();
-        rows.extend(page.rows);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((page.rows, page.next_page_token))
+    })
+    .await?;
     if arguments.connection.json {
-        return output::json("backplane.ingest.v1.ListQuarantineResponse", &ListQuarantineResponse { rows, next_page_token: page_token });
+        return output::json("backplane.ingest.v1.ListQuarantineResponse", &ListQuarantineResponse { rows, next_page_token: String::new() });
     }
     let head = ["id", "city", "file", "line", "column", "reason", "message", "raw text"];
     let rows = rows.into_iter().map(|row| {

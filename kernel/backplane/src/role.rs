@@ -1,7 +1,11 @@
 use backplane_proto::auth::v1::{CreateRoleRequest, ListRolesRequest, ListRolesResponse, Role};
 use clap::{Args, Subcommand};
 
-use crate::{client::Connection, output, user::auth};
+use crate::{
+    client::{Connection, PAGE_SIZE, all_pages},
+    output,
+    user::auth,
+};
 
 #[derive(Subcommand)]
 pub(crate) enum RoleCommand {
@@ -39,18 +43,13 @@ pub(crate) async fn run(command: RoleCommand) -> anyhow::Result<()> {
 
 async fn list(connection: &Connection) -> anyhow::Result<()> {
     let mut client = auth(connection).await?;
-    let mut all = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = client.list_roles(ListRolesRequest { page_size: 1_000, page_token }).await?.into_inner();
-        all.extend(page.roles);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let all = all_pages(async |page_token| {
+        let page = client.list_roles(ListRolesRequest { page_size: PAGE_SIZE, page_token }).await?.into_inner();
+        Ok((page.roles, page.next_page_token))
+    })
+    .await?;
     if connection.json {
-        return output::json("backplane.auth.v1.ListRolesResponse", &ListRolesResponse { roles: all, next_page_token: page_token });
+        return output::json("backplane.auth.v1.ListRolesResponse", &ListRolesResponse { roles: all, next_page_token: String::new() });
     }
     print(all);
     Ok(())

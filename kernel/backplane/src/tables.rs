@@ -2,7 +2,7 @@ use backplane_proto::warehouse::v1::{Dataset, DescribeDatasetRequest, ListDatase
 use clap::{Args, ValueEnum};
 
 use crate::{
-    client::Connection,
+    client::{Connection, PAGE_SIZE, all_pages},
     output::{self, say},
 };
 
@@ -30,18 +30,13 @@ pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
         let dataset = client.describe_dataset(DescribeDatasetRequest { dataset }).await?.into_inner();
         return if format == Format::Json { output::json("backplane.warehouse.v1.Dataset", &dataset) } else { describe(dataset, format) };
     }
-    let mut datasets = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = client.list_datasets(ListDatasetsRequest { page_size: 1_000, page_token }).await?.into_inner();
-        datasets.extend(page.datasets);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let datasets = all_pages(async |page_token| {
+        let page = client.list_datasets(ListDatasetsRequest { page_size: PAGE_SIZE, page_token }).await?.into_inner();
+        Ok((page.datasets, page.next_page_token))
+    })
+    .await?;
     if format == Format::Json {
-        return output::json("backplane.warehouse.v1.ListDatasetsResponse", &ListDatasetsResponse { datasets, next_page_token: page_token });
+        return output::json("backplane.warehouse.v1.ListDatasetsResponse", &ListDatasetsResponse { datasets, next_page_token: String::new() });
     }
     let rows = datasets.into_iter().map(|dataset| {
         let last = output::instant(dataset.last_appended_at.as_ref());

@@ -3,7 +3,7 @@ use backplane_proto::auth::v1::{IssueTokenRequest, ListTokensRequest, ListTokens
 use clap::{Args, Subcommand};
 
 use crate::{
-    client::Connection,
+    client::{Connection, PAGE_SIZE, all_pages},
     output::{self, say},
     user::auth,
 };
@@ -62,19 +62,14 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
 
 async fn list(arguments: OneArguments) -> anyhow::Result<()> {
     let mut client = auth(&arguments.connection).await?;
-    let mut all = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = ListTokensRequest { principal_id: arguments.id.clone(), page_size: 1_000, page_token };
+    let all = all_pages(async |page_token| {
+        let request = ListTokensRequest { principal_id: arguments.id.clone(), page_size: PAGE_SIZE, page_token };
         let page = client.list_tokens(request).await?.into_inner();
-        all.extend(page.tokens);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((page.tokens, page.next_page_token))
+    })
+    .await?;
     if arguments.connection.json {
-        return output::json("backplane.auth.v1.ListTokensResponse", &ListTokensResponse { tokens: all, next_page_token: page_token });
+        return output::json("backplane.auth.v1.ListTokensResponse", &ListTokensResponse { tokens: all, next_page_token: String::new() });
     }
     print(all);
     Ok(())

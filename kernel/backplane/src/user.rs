@@ -6,7 +6,7 @@ use backplane_proto::auth::v1::{
 use clap::{Args, Subcommand};
 
 use crate::{
-    client::{Channeled, Connection},
+    client::{Channeled, Connection, PAGE_SIZE, all_pages},
     output,
 };
 
@@ -103,18 +103,13 @@ fn show(connection: &Connection, principal: Principal) -> anyhow::Result<()> {
 
 async fn list(connection: &Connection) -> anyhow::Result<()> {
     let mut client = auth(connection).await?;
-    let mut all = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = client.list_principals(ListPrincipalsRequest { page_size: 1_000, page_token }).await?.into_inner();
-        all.extend(page.principals);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let all = all_pages(async |page_token| {
+        let page = client.list_principals(ListPrincipalsRequest { page_size: PAGE_SIZE, page_token }).await?.into_inner();
+        Ok((page.principals, page.next_page_token))
+    })
+    .await?;
     if connection.json {
-        return output::json("backplane.auth.v1.ListPrincipalsResponse", &ListPrincipalsResponse { principals: all, next_page_token: page_token });
+        return output::json("backplane.auth.v1.ListPrincipalsResponse", &ListPrincipalsResponse { principals: all, next_page_token: String::new() });
     }
     print(all);
     Ok(())

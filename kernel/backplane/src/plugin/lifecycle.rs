@@ -8,7 +8,7 @@ use kernel_base::City;
 
 use super::{DisableArguments, EnableArguments};
 use crate::{
-    client::{Channeled, Connection},
+    client::{Channeled, Connection, PAGE_SIZE, all_pages},
     output::{self, say},
 };
 
@@ -91,18 +91,13 @@ pub(super) async fn run_disable(arguments: DisableArguments) -> anyhow::Result<(
 
 pub(super) async fn run_list(connection: &Connection) -> anyhow::Result<()> {
     let mut client = plugins(connection).await?;
-    let mut versions = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = client.list_plugins(ListPluginsRequest { page_size: 1_000, page_token }).await?.into_inner();
-        versions.extend(page.versions);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let versions = all_pages(async |page_token| {
+        let page = client.list_plugins(ListPluginsRequest { page_size: PAGE_SIZE, page_token }).await?.into_inner();
+        Ok((page.versions, page.next_page_token))
+    })
+    .await?;
     if connection.json {
-        return output::json("backplane.plugin.v1.ListPluginsResponse", &ListPluginsResponse { versions, next_page_token: page_token });
+        return output::json("backplane.plugin.v1.ListPluginsResponse", &ListPluginsResponse { versions, next_page_token: String::new() });
     }
     let rows = versions.into_iter().map(|version| {
         let enabled: Vec<_> = version.deployments.iter().map(|deployment| format!("{} (revision {})", deployment.city, deployment.revision)).collect();
