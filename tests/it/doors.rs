@@ -202,12 +202,17 @@ async fn audited_and_denied_calls_leave_a_line() {
     let kernel = Kernel::start().await;
     let nobody = kernel.call.with_token(&kernel.account("nobody", &[], &[]).await);
     nobody.auth().list_roles(backplane_proto::auth::v1::ListRolesRequest::default()).await.unwrap_err();
+    let authorization = format!("authorization: Bearer {}", nobody.token.as_deref().unwrap());
+    let url = format!("{}/backplane.auth.v1.Auth/ListPrincipals", kernel.address);
+    let (status, _) = curl(&["-H", "content-type: application/json", "-H", &authorization, "-d", "{}", &url]);
+    assert_eq!(status, 403);
     let audit = std::fs::read_to_string(kernel.dir().join("audit.log")).unwrap();
     let lines: Vec<serde_json::Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |method: &str| lines.iter().find(|line| line["method"].as_str().is_some_and(|called| called.ends_with(method)));
     assert_eq!(of("CreatePrincipal").unwrap()["caller"], "administrator");
     assert_eq!(of("CreatePrincipal").unwrap()["effect"], "write");
     let denied = of("ListRoles").unwrap();
+    assert_eq!(of("ListPrincipals").unwrap()["reason"], "PERMISSION_MISSING", "denied over JSON");
     assert_eq!((denied["caller"].as_str(), denied["reason"].as_str()), (Some("nobody"), Some("PERMISSION_MISSING")));
 }
 

@@ -1,6 +1,9 @@
 //! SQL through the doors: what a city sees, what is refused, and the three outputs.
 
-use backplane_proto::warehouse::v1::{DescribeDatasetRequest, QueryRequest};
+use backplane_proto::{
+    auth::v1::{CreateRoleRequest, GrantRoleRequest, Role},
+    warehouse::v1::{DescribeDatasetRequest, QueryRequest},
+};
 use backplane_tests::{Call, DONGGUAN, FOSHAN, Kernel, excerpt, reason};
 use tonic::{Code, Status};
 
@@ -108,6 +111,31 @@ async fn personal_columns_are_masked_and_others_exist_only_when_granted() {
     let page = account("page", &["warehouse.query", "dataset.read:interaction(page)"]).await;
     assert!(page.number("select count(page) from interaction").await.unwrap() > 0);
     assert_eq!(refused(&page, sql("select user_agent from interaction")).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn leaving_the_city_out_opens_no_city_that_naming_it_would_not() {
+    let kernel = with_both_cities().await;
+    let mut auth = kernel.call.auth();
+    let token = kernel.account("mixed", &["dataset.read:interaction"], &[FOSHAN, DONGGUAN]).await;
+    let role = Role { role_id: "query".to_owned(), display_name: String::new(), permissions: vec!["warehouse.query".to_owned()] };
+    auth.create_role(CreateRoleRequest { role: Some(role) }).await.unwrap();
+    let grant = GrantRoleRequest { principal_id: "mixed".to_owned(), role_id: "query".to_owned(), cities: vec![FOSHAN.to_owned()] };
+    auth.grant_role(grant).await.unwrap();
+    let mixed = kernel.call.with_token(&token);
+    assert_eq!(reason(&refused(&mixed.in_city(DONGGUAN), sql("select 1")).await), "PERMISSION_MISSING");
+    assert!(mixed.number("select count(*) from interaction").await.unwrap() > 0);
+    assert_eq!(mixed.number("select count(*) from interaction where city = '441900'").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn functions_that_make_much_of_little_do_not_exist() {
+    let kernel = with_both_cities().await;
+    for text in
+        ["select array_length(range(0, 1500000000))", "select repeat('x', 2000000000)", "select lpad('x', 2000000000)", "select * from generate_series(1, 9)"]
+    {
+        assert_eq!(refused(&kernel.call, sql(text)).await.code(), Code::InvalidArgument, "{text}");
+    }
 }
 
 #[tokio::test]

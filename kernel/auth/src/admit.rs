@@ -29,6 +29,7 @@ impl AccessTable {
             ScopeRule::City => require(&access, &context, city)?,
             ScopeRule::Province => require(&access, &context, Some(City::PROVINCE))?,
         }
+        let context = held_to_permission(&access, context);
         Ok(Admitted { access, context })
     }
 
@@ -36,6 +37,8 @@ impl AccessTable {
     fn resolve(&self, path: &str, context: &CallContext) -> Result<(Arc<MethodAccess>, Option<City>), Refused> {
         let by_city = match self.find(path) {
             Found::Native(access) => return Ok((access, context.city)),
+            // Where plugins are enabled is none of a stranger's business; install refuses methods of plugins that are open to everyone.
+            Found::Plugin(_) if context.caller == Caller::Anonymous => return Err(Refused::TokenMissing),
             Found::Plugin(by_city) => by_city,
             Found::Nothing => return Err(Refused::MethodUnknown { path: path.chars().take(200).collect() }),
         };
@@ -74,6 +77,17 @@ fn require(access: &MethodAccess, context: &CallContext, city: Option<City>) -> 
             actor: context.actor.clone(),
         }),
     }
+}
+
+/// A call without a city reaches as far as the method's own permission does: leaving the city out must not open cities that naming them would not.
+fn held_to_permission(access: &MethodAccess, mut context: CallContext) -> CallContext {
+    if let (Some(permission), ScopeRule::City, None) = (&access.permission, access.scope, context.city) {
+        let reach = context.rights.scope_of(permission, None);
+        if !reach.is_province() {
+            context.rights = Arc::new(context.rights.narrowed(&reach));
+        }
+    }
+    context
 }
 
 fn whole_scope(context: &CallContext) -> Scope {

@@ -28,6 +28,8 @@ pub enum AuthError {
     Page(#[from] PageTokenInvalid),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("a change to rights was interrupted")]
+    Interrupted,
 }
 
 impl Fault for AuthError {
@@ -40,6 +42,7 @@ impl Fault for AuthError {
             AuthError::City(error) => error.code(),
             AuthError::Page(error) => error.code(),
             AuthError::Storage(error) => error.code(),
+            AuthError::Interrupted => Code::Internal,
         }
     }
 
@@ -55,6 +58,7 @@ impl Fault for AuthError {
             AuthError::City(error) => error.reason(),
             AuthError::Page(error) => error.reason(),
             AuthError::Storage(error) => error.reason(),
+            AuthError::Interrupted => Reason::InternalFault,
         }
     }
 

@@ -4,7 +4,7 @@ use backplane_proto::auth::v1::{
     RevokeRoleRequest, RevokeTokenRequest, Role, RoleGrant, Token, WhoAmIRequest, WhoAmIResponse, auth_server,
 };
 use kernel_base::{Caller, Page, Permission, PrincipalId, context_of};
-use kernel_storage::{PrincipalRow, RoleRow, TokenRow};
+use kernel_storage::{PrincipalRow, RoleRow, StorageError, TokenRow};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
@@ -64,8 +64,9 @@ impl auth_server::Auth for Auth {
 
     async fn disable_principal(&self, request: Request<DisablePrincipalRequest>) -> Result<Response<Principal>, Status> {
         let id = request.into_inner().principal_id;
-        let found = self.rows.disable_principal(&id).await.map_err(AuthError::from)?;
-        self.forget_proven();
+        let rows = self.rows.clone();
+        let disabled = id.clone();
+        let found = self.change(async move { rows.disable_principal(&disabled).await }).await?;
         if !found {
             return Err(AuthError::NotFound { what: "principal", id }.into());
         }
@@ -107,16 +108,16 @@ impl auth_server::Auth for Auth {
             let problem = "name at least one city code, or 440000 for the province".to_owned();
             return Err(AuthError::Field { field: "cities", problem }.into());
         }
-        self.rows.upsert_role_grant(&request.principal_id, &request.role_id, &scope.to_string()).await.map_err(AuthError::from)?;
-        self.forget_proven();
-        Ok(Response::new(self.describe(&request.principal_id).await?))
+        let (rows, principal_id) = (self.rows.clone(), request.principal_id.clone());
+        self.change(async move { rows.upsert_role_grant(&request.principal_id, &request.role_id, &scope.to_string()).await }).await?;
+        Ok(Response::new(self.describe(&principal_id).await?))
     }
 
     async fn revoke_role(&self, request: Request<RevokeRoleRequest>) -> Result<Response<Principal>, Status> {
         let request = request.into_inner();
-        self.rows.delete_role_grant(&request.principal_id, &request.role_id).await.map_err(AuthError::from)?;
-        self.forget_proven();
-        Ok(Response::new(self.describe(&request.principal_id).await?))
+        let (rows, principal_id) = (self.rows.clone(), request.principal_id.clone());
+        self.change(async move { rows.delete_role_grant(&request.principal_id, &request.role_id).await }).await?;
+        Ok(Response::new(self.describe(&principal_id).await?))
     }
 
     async fn issue_token(&self, request: Request<IssueTokenRequest>) -> Result<Response<IssueTokenResponse>, Status> {
@@ -141,14 +142,25 @@ impl auth_server::Auth for Auth {
 
     async fn revoke_token(&self, request: Request<RevokeTokenRequest>) -> Result<Response<Token>, Status> {
         let id = request.into_inner().token_id;
-        let row = self.rows.revoke_token(&id, self.clock.now_micros()).await.map_err(AuthError::from)?;
-        self.forget_proven();
+        let (rows, token_id, now) = (self.rows.clone(), id.clone(), self.clock.now_micros());
+        let row = self.change(async move { rows.revoke_token(&token_id, now).await }).await?;
         let row = row.ok_or(AuthError::NotFound { what: "token", id })?;
         Ok(Response::new(wire_token(row)))
     }
 }
 
 impl Auth {
+    /// Writes a change to rights and makes the next calls read it, even when the caller hangs up between the two.
+    async fn change<T: Send + 'static>(&self, write: impl Future<Output = Result<T, StorageError>> + Send + 'static) -> Result<T, AuthError> {
+        let auth = self.clone();
+        let written = tokio::spawn(async move {
+            let written = write.await;
+            auth.forget_proven();
+            written
+        });
+        Ok(written.await.map_err(|_| AuthError::Interrupted)??)
+    }
+
     async fn describe(&self, principal_id: &str) -> Result<Principal, AuthError> {
         let row = self.rows.principal(principal_id).await?;
         let row = row.ok_or_else(|| AuthError::NotFound { what: "principal", id: principal_id.chars().take(80).collect() })?;

@@ -49,8 +49,9 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let wasm = plugin::build(&arguments.plugin)?;
 
     say("2/4 opening the kernel");
-    let kernel = Kernel::open(&KernelSettings::in_dir(arguments.dir.join("kernel"))).await?;
+    // Before the kernel opens, so that a port that is taken costs nothing.
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let kernel = Kernel::open(&KernelSettings::in_dir(arguments.dir.join("kernel"))).await?;
     let address = format!("http://{}", listener.local_addr()?);
     let setup = Setup::load(&arguments.dir, &address, kernel.first_token.clone())?;
     let (stop, stop_received) = oneshot::channel::<()>();

@@ -126,7 +126,7 @@ async fn report(health: &HealthReporter, services: &[String], status: tonic_heal
 async fn resume_imports(warehouse: Warehouse) {
     match warehouse.resume_imports().await {
         Ok(0) => {}
-        Ok(files) => tracing::info!(files, "imports that were interrupted have been finished"),
+        Ok(files) => tracing::info!(files, "imports that were interrupted go on"),
         Err(error) => tracing::error!(%error, "an interrupted import could not be finished: 'backplane feed status' shows which"),
     }
 }

@@ -33,8 +33,9 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.dir).with_context(|| format!("cannot make the folder {}", arguments.dir.display()))?;
     logging::start(&arguments.dir.join("audit.log"), "info")?;
     let stopped = stop_signal()?;
-    let kernel = Kernel::open(&KernelSettings { dir: arguments.dir, import_chunk_lines: arguments.import_chunk_lines.map(NonZeroUsize::get) }).await?;
+    // Before the kernel opens: a first start whose port is taken must not make a token that nobody gets to see.
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let kernel = Kernel::open(&KernelSettings { dir: arguments.dir, import_chunk_lines: arguments.import_chunk_lines.map(NonZeroUsize::get) }).await?;
     let address = listener.local_addr()?;
     if let Some(token) = &kernel.first_token {
         say(format!("This is the first start. The token of 'administrator', shown only now: {token}"));

@@ -90,13 +90,6 @@ impl HttpBody for AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        // The caller went away before the end.
-        self.finish(Code::Cancelled, None);
-    }
-}
-
 fn trailers(status: &Status) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if status.add_header(&mut headers).is_err() {

@@ -21,6 +21,7 @@ pub(crate) struct CallRecord {
     path: String,
     /// `None` when the call was refused before its method was known.
     access: Option<Arc<MethodAccess>>,
+    finished: bool,
 }
 
 impl CallRecord {
@@ -33,6 +34,7 @@ impl CallRecord {
             trace: context.trace,
             path: path.get(..PATH_BYTES_MAX).unwrap_or(path).to_owned(),
             access: None,
+            finished: false,
         }
     }
 
@@ -42,7 +44,12 @@ impl CallRecord {
     }
 
     /// Writes the line. Denied calls always leave one, others when their option says so.
-    pub(crate) fn finish(self, code: Code, reason: Option<&str>) {
+    pub(crate) fn finish(mut self, code: Code, reason: Option<&str>) {
+        self.write(code, reason);
+    }
+
+    fn write(&mut self, code: Code, reason: Option<&str>) {
+        self.finished = true;
         let elapsed = self.started.elapsed();
         let denied = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
         if denied || self.access.as_ref().is_some_and(|access| access.audited) {
@@ -70,6 +77,15 @@ impl CallRecord {
             trace = %self.trace,
             "call"
         );
+    }
+}
+
+impl Drop for CallRecord {
+    /// The caller went away while its call ran: the work may be done all the same, so it leaves its line.
+    fn drop(&mut self) {
+        if !self.finished {
+            self.write(Code::Cancelled, None);
+        }
     }
 }
 

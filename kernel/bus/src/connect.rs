@@ -1,16 +1,18 @@
 //! Connect unary with JSON: `curl -d '{…}' host/pkg.Service/Method`. The JSON is read and written through the method's descriptors, so a plugin's methods
 //! are served without any code of their own.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
-use kernel_base::{TraceId, limits::MESSAGE_BYTES_MAX, status};
+use kernel_base::{Fault, TraceId, limits::MESSAGE_BYTES_MAX, status};
 use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor, SerializeOptions};
 use tonic::{Status, body::Body};
 
-use crate::{BusFault, Doors, connect_error::connect_error, frame, unframe};
+use crate::{BusFault, Doors, audit::CallRecord, connect_error::connect_error, frame, unframe};
 
 /// Answers one JSON request.
 pub(crate) async fn answer(doors: &Doors, request: Request<Body>, trace: TraceId) -> Response<Body> {
@@ -34,11 +36,17 @@ async fn call(doors: &Doors, request: Request<Body>, trace: TraceId) -> Result<R
     let (context, permit) = doors.admit(&headers, trace).await?;
     let path = parts.uri.path().to_owned();
     // The corridor decides again with the same table; this first look finds the descriptors, and keeps strangers from having their JSON parsed.
-    let method = doors.access.admit(&path, context.clone()).map_err(|refused| status(&refused))?.access.method.clone();
+    let method = match doors.access.admit(&path, context.clone()) {
+        Ok(admitted) => admitted.access.method.clone(),
+        Err(refused) => {
+            CallRecord::start(&path, &context).finish(status(&refused).code(), Some(refused.reason().as_str_name()));
+            return Err(status(&refused));
+        }
+    };
     if method.is_client_streaming() || method.is_server_streaming() {
         return Err(BusFault::StreamingOverJson { path }.into());
     }
-    let message = read_json(&method, &collect(body).await?)?;
+    let message = read_json(&method, &collect_before(context.deadline, body).await?)?;
     let mut inner = Request::new(Body::new(Full::new(frame(&message.encode_to_vec())).map_err(|never| match never {})));
     *inner.method_mut() = Method::POST;
     *inner.uri_mut() = parts.uri;
@@ -46,6 +54,11 @@ async fn call(doors: &Doors, request: Request<Body>, trace: TraceId) -> Result<R
     inner.extensions_mut().insert(context);
     inner.extensions_mut().insert(permit);
     read_answer(&method, doors.clone().enter(inner).await).await
+}
+
+/// The whole body, unless the deadline comes first: a sender that stops half-way must not hold its place.
+async fn collect_before(deadline: Instant, body: Body) -> Result<Bytes, Status> {
+    tokio::time::timeout_at(deadline.into(), collect(body)).await.map_err(|_| BusFault::DeadlinePassed)?
 }
 
 async fn collect(body: Body) -> Result<Bytes, Status> {

@@ -13,6 +13,9 @@ use crate::{BusFault, connect, deadline::deadline_of, request_limit::LimitedBody
 /// Every answer names the trace, so that a caller can ask about it.
 const TRACE_HEADER: &str = "backplane-trace-id";
 
+// Limit: calls without a token at one time, of places of their own: health checks need few, and strangers must not take those of callers.
+const STRANGERS_MAX: usize = 64;
+
 /// What the doors allow at one time.
 #[derive(Debug, Clone)]
 pub struct DoorLimits {
@@ -33,6 +36,7 @@ pub struct Doors {
     auth: Auth,
     calls: Arc<Semaphore>,
     calls_max: usize,
+    strangers: Arc<Semaphore>,
 }
 
 /// Counts a call against the limit until its answer has ended. In the extensions of the request, from where the corridor takes it.
@@ -41,7 +45,9 @@ pub(crate) struct CallPermit(#[allow(dead_code, reason = "held for its drop")] A
 
 impl Doors {
     pub fn new(corridor: BusService, access: Arc<AccessTable>, auth: Auth, limits: &DoorLimits) -> Doors {
-        Doors { corridor, access, auth, calls: Arc::new(Semaphore::new(limits.calls_in_flight_max)), calls_max: limits.calls_in_flight_max }
+        let calls_max = limits.calls_in_flight_max;
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX.min(calls_max)));
+        Doors { corridor, access, auth, calls: Arc::new(Semaphore::new(calls_max)), calls_max, strangers }
     }
 
     /// Answers one HTTP request of any of the protocols.
@@ -95,13 +101,15 @@ impl Doors {
 
     /// Who calls, for which city, until when; and a place among the calls in flight.
     pub(crate) async fn admit(&self, headers: &HeaderMap, trace: TraceId) -> Result<(CallContext, CallPermit), Status> {
-        let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| BusFault::CallsSaturated { calls_max: self.calls_max })?;
+        let bearer = bearer_of(headers)?;
+        let (places, calls_max) = if bearer.is_some() { (&self.calls, self.calls_max) } else { (&self.strangers, STRANGERS_MAX) };
+        let permit = Arc::clone(places).try_acquire_owned().map_err(|_| BusFault::CallsSaturated { calls_max })?;
         let deadline = deadline_of(headers)?;
         let city = match headers.get("backplane-city") {
             None => None,
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).parse().map_err(|error| denied(&error, trace))?),
         };
-        let (caller, rights) = match bearer_of(headers)? {
+        let (caller, rights) = match bearer {
             None => (Caller::Anonymous, Arc::new(Rights::default())),
             Some(secret) => {
                 let proven = self.auth.authenticate(secret).await.map_err(|error| denied(&error, trace))?;

@@ -19,6 +19,7 @@ impl Host {
         let configuration = compiled.configuration.check(&request.configuration_json)?;
 
         let _one_at_a_time = self.inner.administration.lock().await;
+        self.check_beside_enabled(&compiled, Some(city))?;
         let mut row = DeploymentRow {
             plugin_id: version.plugin_id,
             city: city.to_string(),

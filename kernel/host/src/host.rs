@@ -81,7 +81,8 @@ impl Host {
 
     async fn bring_back(&self) -> Result<(), HostError> {
         let rows = self.inner.rows.enabled_deployments().await?;
-        for row in &rows {
+        // Twice: what a plugin may call of another is looked up among those that are there, and the second time all are. Compiled code is kept between.
+        for row in rows.iter().chain(&rows) {
             match self.deployment_of(row).await {
                 Ok(deployment) => self.activate(deployment),
                 Err(cause) => error!(plugin = row.plugin_id, version = row.version, city = row.city, error = %cause, "a deployment could not be brought back"),

@@ -46,7 +46,7 @@ impl Host {
         }
         let _one_at_a_time = self.inner.installing.acquire().await.map_err(|_| HostError::ShuttingDown)?;
         let version = self.inner.versions.compile(wasm.clone()).await?;
-        self.check_beside_enabled(&version)?;
+        self.check_beside_enabled(&version, None)?;
         self.smoke(version).await?;
 
         let row = version_row(&manifest, package, self.inner.clock.now_micros(), context.caller_id());
@@ -69,12 +69,12 @@ impl Host {
         }
     }
 
-    /// Versions that are enabled at the same time must speak one protocol.
-    fn check_beside_enabled(&self, next: &CompiledVersion) -> Result<(), HostError> {
+    /// Versions that are enabled at the same time must speak one protocol; the one that is replaced in a city need not.
+    pub(crate) fn check_beside_enabled(&self, next: &CompiledVersion, replaced_in: Option<City>) -> Result<(), HostError> {
         let Some(next_pool) = next.methods.first().map(|access| access.method.parent_pool().clone()) else {
             return Ok(());
         };
-        for running in self.inner.deployments.all() {
+        for running in self.inner.deployments.all().into_iter().filter(|running| Some(running.actor.city) != replaced_in) {
             if let Some(access) = running.version.methods.first().filter(|_| running.version.manifest.id == next.manifest.id) {
                 check_compatible(access.method.parent_pool(), &running.actor.version, &next_pool)?;
             }

@@ -179,7 +179,8 @@ impl Raw {
 }
 
 /// Ids whose namespace is the first part of proto packages that the kernel carries.
-const RESERVED: &[&str] = &["backplane", "google", "grpc", "arrow"];
+/// The last line: words that begin permissions of the kernel, which a plugin of that name could demand as its own.
+const RESERVED: &[&str] = &["backplane", "google", "grpc", "arrow", "auth", "call", "dataset", "ingest", "plugin", "warehouse"];
 
 fn check_service(text: &str, service: &Spanned<String>, id: &PluginId) -> Result<(), HostError> {
     let namespace = id.namespace();

@@ -1,4 +1,5 @@
 use std::{
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -7,9 +8,12 @@ use std::{
 use arrow_array::RecordBatch;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
 use datafusion::{execution::SendableRecordBatchStream, physical_plan::execute_stream};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::{
+    SemaphorePermit,
+    mpsc::{self, Sender, error::TrySendError},
+};
 use tonic::Status;
 
 use self::ipc::IpcPieces;
@@ -56,7 +60,7 @@ pub(crate) fn query(inner: &Arc<Inner>, context: CallContext, request: QueryRequ
     engine.spawn(async move {
         let gone = answers.clone();
         let outcome = tokio::select! {
-            outcome = run(&inner, &asked, &answers) => outcome,
+            outcome = AssertUnwindSafe(run(&inner, &asked, &answers)).catch_unwind() => outcome.unwrap_or_else(|_| Err(WarehouseError::broken("a query panicked"))),
             () = gone.closed() => return,
             () = tokio::time::sleep_until(deadline.into()) => Err(WarehouseError::DeadlinePassed { work: "query" }),
         };
@@ -78,7 +82,7 @@ fn limit(field: &'static str, asked: i64, kernel: u64) -> Result<u64, WarehouseE
 }
 
 async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse, Status>>) -> Result<(), WarehouseError> {
-    let _turn = inner.queries.acquire().await.map_err(|_| WarehouseError::Closing)?;
+    let mut turn = Turn::take(inner).await?;
     let snapshot_id = inner.lake.snapshot(asked.request.snapshot_id)?;
     let mut batches = plan(inner, asked, snapshot_id).await?;
     let mut pieces = IpcPieces::begin(&batches.schema())?;
@@ -87,7 +91,7 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
     loop {
         while let Some(ipc) = pieces.next_piece() {
             let answer = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc, statistics: None };
-            if answers.send(Ok(answer)).await.is_err() {
+            if !turn.give(answers, answer).await? {
                 return Ok(());
             }
         }
@@ -104,6 +108,35 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
     let last = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc: pieces.finish()?, statistics: Some(statistics) };
     let _ = answers.send(Ok(last)).await;
     Ok(())
+}
+
+/// A place among the running queries. It is given back while a slow reader is waited for: readers must not keep others from asking.
+struct Turn<'a> {
+    inner: &'a Inner,
+    place: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Turn<'a> {
+    async fn take(inner: &'a Inner) -> Result<Turn<'a>, WarehouseError> {
+        let place = inner.queries.acquire().await.map_err(|_| WarehouseError::Closing)?;
+        Ok(Turn { inner, place: Some(place) })
+    }
+
+    /// Hands an answer to the reader; false when it is gone.
+    async fn give(&mut self, answers: &Sender<Result<QueryResponse, Status>>, answer: QueryResponse) -> Result<bool, WarehouseError> {
+        match answers.try_send(Ok(answer)) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Closed(_)) => Ok(false),
+            Err(TrySendError::Full(answer)) => {
+                self.place = None;
+                if answers.send(answer).await.is_err() {
+                    return Ok(false);
+                }
+                self.place = Some(self.inner.queries.acquire().await.map_err(|_| WarehouseError::Closing)?);
+                Ok(true)
+            }
+        }
+    }
 }
 
 async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {

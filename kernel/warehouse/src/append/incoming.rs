@@ -6,7 +6,7 @@ use std::{
 
 use arrow_array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::TimestampMicrosecondType};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::{reader::StreamDecoder, root_as_message};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use datafusion::arrow::buffer::Buffer;
@@ -38,11 +38,12 @@ pub(crate) fn read(contract: &DatasetContract, city: City, ipc: &[u8]) -> Result
     let Some(batch) = batch else {
         return Err(malformed());
     };
-    conform(contract, city, &batch)
+    catch_unwind(AssertUnwindSafe(|| conform(contract, city, &batch))).unwrap_or_else(|_| Err(malformed()))
 }
 
 fn decode(ipc: &[u8]) -> Result<Option<RecordBatch>, WarehouseError> {
     let unreadable = |error| WarehouseError::rows(format!("the Arrow IPC stream cannot be read: {error}"));
+    refuse_compressed(ipc)?;
     let (mut decoder, mut rest, mut batches, mut rows) = (StreamDecoder::new(), Buffer::from(ipc), Vec::new(), 0);
     while let Some(batch) = decoder.decode(&mut rest).map_err(unreadable)? {
         rows += batch.num_rows();
@@ -56,6 +57,36 @@ fn decode(ipc: &[u8]) -> Result<Option<RecordBatch>, WarehouseError> {
         Some(schema) => concat_batches(&schema, &batches).map(Some).map_err(unreadable),
         None => Ok(None),
     }
+}
+
+/// A compressed body names its own size, which the decoder would allocate before it looks. Bytes that are no message are left to the decoder.
+fn refuse_compressed(ipc: &[u8]) -> Result<(), WarehouseError> {
+    let mut rest = ipc;
+    while let Some((length, after)) = message_length(rest) {
+        let Some((header, after)) = after.split_at_checked(length) else {
+            return Ok(());
+        };
+        let Ok(message) = root_as_message(header) else {
+            return Ok(());
+        };
+        let dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+        if message.header_as_record_batch().or(dictionary).is_some_and(|batch| batch.compression().is_some()) {
+            return Err(WarehouseError::rows("the Arrow IPC stream is compressed: write it without compression"));
+        }
+        let Some(body) = usize::try_from(message.bodyLength()).ok().and_then(|length| after.get(length..)) else {
+            return Ok(());
+        };
+        rest = body;
+    }
+    Ok(())
+}
+
+/// The length of the next message's header and what follows it; the marker of 0xFFFFFFFF before it is optional, and a length of 0 ends the stream.
+fn message_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (first, after) = bytes.split_first_chunk::<4>()?;
+    let (length, after) = if *first == [0xff; 4] { after.split_first_chunk::<4>()? } else { (first, after) };
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    (length > 0).then_some((length, after))
 }
 
 fn conform(contract: &DatasetContract, city: City, batch: &RecordBatch) -> Result<RecordBatch, WarehouseError> {

@@ -40,8 +40,14 @@ pub(crate) async fn guarded_session(
     catalog.register_schema(SCHEMA, Arc::new(schema)).map_err(WarehouseError::broken)?;
     let context = SessionContext::new_with_state(state(lake, memory_bytes_max).map_err(WarehouseError::broken)?);
     context.register_catalog(CATALOG, Arc::new(catalog));
+    for function in MAKES_MUCH_OF_LITTLE {
+        context.deregister_udf(function);
+    }
     Ok(context)
 }
+
+// Limit: these make values of any size from a number, outside of the memory that a query may take and before its deadline can stop it.
+const MAKES_MUCH_OF_LITTLE: &[&str] = &["range", "generate_series", "array_repeat", "list_repeat", "array_resize", "list_resize", "repeat", "lpad", "rpad"];
 
 fn state(lake: &Lake, memory_bytes_max: u64) -> Result<SessionState, DataFusionError> {
     let config =
