@@ -37,8 +37,10 @@ impl AccessTable {
     fn resolve(&self, path: &str, context: &CallContext) -> Result<(Arc<MethodAccess>, Option<City>), Refused> {
         let by_city = match self.find(path) {
             Found::Native(access) => return Ok((access, context.city)),
-            // Where plugins are enabled is none of a stranger's business; install refuses methods of plugins that are open to everyone.
-            Found::Plugin(_) if context.caller == Caller::Anonymous => return Err(Refused::TokenMissing),
+            // Where plugins are enabled is none of a stranger's business.
+            Found::Plugin(by_city) if context.caller == Caller::Anonymous && by_city.values().all(|access| access.scope != ScopeRule::Anonymous) => {
+                return Err(Refused::TokenMissing);
+            }
             Found::Plugin(by_city) => by_city,
             Found::Nothing => return Err(Refused::MethodUnknown { path: path.chars().take(200).collect() }),
         };

@@ -1,4 +1,4 @@
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, io::IsTerminal, path::Path, sync::Arc};
 
 use anyhow::Context;
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -10,7 +10,11 @@ use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::Subscr
 pub(crate) fn start(audit_log: &Path, default_filter: &str) -> anyhow::Result<()> {
     let audit = File::options().create(true).append(true).open(audit_log).with_context(|| format!("cannot open the audit log {}", audit_log.display()))?;
     let filter = EnvFilter::try_from_env("BACKPLANE_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let log = fmt::layer().with_writer(std::io::stderr).with_filter(filter).with_filter(filter_fn(|event| event.target() != "audit"));
+    let log = fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_filter(filter)
+        .with_filter(filter_fn(|event| event.target() != "audit"));
     let audit = fmt::layer().json().flatten_event(true).with_writer(Arc::new(audit)).with_filter(filter_fn(|event| event.target() == "audit"));
     // A second start in one process keeps the first: the demo starts kernels in turn.
     let _ = tracing_subscriber::registry().with(log).with(audit).try_init();
