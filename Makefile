@@ -18,6 +18,7 @@ demo: build ## Ingest an access log, load the plugin portal-traffic, open the do
 	$(BACKPLANE) demo --log $(LOG) --listen $(LISTEN)
 
 demo-check: build ## Run the commands that the demo prints, and exit
+	rm -rf $(CARGO_TARGET_DIR)/demo-check
 	$(BACKPLANE) demo --log $(LOG) --listen 127.0.0.1:0 --dir $(CARGO_TARGET_DIR)/demo-check --check
 
 test: check build plugins python ## Everything that CI runs

@@ -89,7 +89,8 @@ impl Setup {
     }
 
     pub(super) async fn enable_plugin(&self, wasm: &Path) -> anyhow::Result<()> {
-        let version = plugin::install(&self.administrator, wasm).await?;
+        let rebuilt = || format!("if the plugin has changed since the last demo, remove {} and start again", self.dir.display());
+        let version = plugin::install(&self.administrator, wasm).await.with_context(rebuilt)?;
         for city in [FOSHAN.city, DONGGUAN.city] {
             let city: City = city.parse()?;
             if version.deployments.iter().any(|deployment| deployment.city == city.to_string() && deployment.digest == version.digest) {
