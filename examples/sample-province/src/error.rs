@@ -1,0 +1,21 @@
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum GenerateError {
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot remove the earlier {}: {source}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
+    #[error("{value} customers: give at least {least}, so that every planted fact has somebody to happen to")]
+    TooFewCustomers { value: u32, least: u32 },
+    #[error("{value} months: give at least {least}, so that what is planted in a month has months before it")]
+    TooFewMonths { value: u32, least: u32 },
+    #[error("{city} has {numbers} numbers and would need {needed}: give fewer customers")]
+    TooFewNumbers { city: String, numbers: u64, needed: u64 },
+    #[error("cannot write {} as JSON: {source}", path.display())]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("a worker stopped without a result: {reason}")]
+    Worker { reason: String },
+}

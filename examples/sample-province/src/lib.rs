@@ -1,0 +1,25 @@
+//! Twelve months of a made-up operator in a real province: what six platforms would have sent, as the files that they would have sent.
+//!
+//! Start from [`generate`]. Every life is derived from the seed and the customer's place in the city, so nothing is kept: the memory needed is that of the
+//! open files.
+//!
+//! Invariants: knows neither the kernel nor its tables, only the formats; reads no clock, no file and no network; the same [`Options`] give the same bytes,
+//! whatever the number of threads.
+
+mod draw;
+mod error;
+mod feed_file;
+pub mod feeds;
+mod month;
+mod options;
+mod progress;
+mod totals;
+
+pub use draw::{Draw, mix};
+pub use error::GenerateError;
+pub use feed_file::FeedFile;
+pub use feeds::{Encoding, Feed};
+pub use month::{Month, day_period};
+pub use options::Options;
+pub use progress::Progress;
+pub use totals::{FileTotal, RowKind};

@@ -1,0 +1,2 @@
+//! `sample-province`: writes the sample province into a folder.
+fn main() {}
