@@ -1,0 +1,32 @@
+use super::page::percent_encoded;
+use crate::Draw;
+
+/// Where a visit begins, and where it came from.
+#[derive(Debug)]
+pub(super) struct Landing {
+    pub(super) path: String,
+    pub(super) referrer: Option<String>,
+}
+
+/// Home for most; search engines lead to products, links in messages to promotions.
+pub(super) fn landing(is_wap: bool, product_id: &str, product_name_zh: &str, draw: &mut Draw) -> Landing {
+    let prefix = if is_wap { "/wap" } else { "" };
+    let home = format!("{prefix}/");
+    match draw.below(100) {
+        0..52 => Landing { path: home, referrer: None },
+        52..66 => Landing { path: home, referrer: Some(searched(product_name_zh, draw)) },
+        66..84 => Landing { path: format!("{prefix}/product/{product_id}.html"), referrer: Some(searched(product_name_zh, draw)) },
+        84..92 => Landing { path: format!("{prefix}/promo/recharge.html?from=sms"), referrer: None },
+        _ => Landing { path: format!("{prefix}/my/index"), referrer: None },
+    }
+}
+
+fn searched(product_name_zh: &str, draw: &mut Draw) -> String {
+    match draw.below(10) {
+        // This one hides what was asked.
+        0..6 => format!("https://www.baidu.com/link?url={:016x}{:016x}", draw.bits(), draw.bits()),
+        6..8 => format!("https://www.so.com/s?q={}", percent_encoded(product_name_zh)),
+        8 => format!("https://www.sogou.com/web?query={}", percent_encoded(product_name_zh)),
+        _ => format!("https://cn.bing.com/search?q={}", percent_encoded(product_name_zh)),
+    }
+}
