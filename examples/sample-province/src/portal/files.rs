@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Draw, FeedFile, FileTotal, GenerateError, Month, RowKind,
     calendar::{MonthDays, Rhythm},
-    day_period, feeds, public,
+    feeds, public,
     world::World,
 };
 
@@ -26,8 +26,7 @@ const CLICKS_PER_DUPLICATE: u32 = 250;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Writes `portal.access` and `portal.click` of a city: a file a month, and of the last month, as an operator has them when a system comes into use, a file a
-/// day. Returns what was written.
+/// Writes `portal.access` and `portal.click` of a city, a file of each a month. Returns what was written.
 ///
 /// # Errors
 /// When the disk does not take it.
@@ -35,8 +34,9 @@ pub(crate) fn write(world: &World, city: usize, out: &Path) -> Result<Vec<FileTo
     let mut totals = Vec::new();
     for (index, days) in world.calendar.months().iter().enumerate() {
         let journal = journal_of(world, city, index, days);
-        let is_last = index + 1 == world.calendar.months().len();
-        write_month(out, city, days.month, is_last, &journal, &mut totals)?;
+        let create = |feed| FeedFile::create(out, "", feed, public::cities()[city].code, &days.month.period());
+        totals.push(write_requests(create(&feeds::PORTAL_ACCESS)?, days.month, &journal)?);
+        totals.push(write_clicks(create(&feeds::PORTAL_CLICK)?, days.month, &journal)?);
     }
     Ok(totals)
 }
@@ -65,28 +65,16 @@ fn journal_of(world: &World, city: usize, index: usize, days: &MonthDays) -> Jou
     journal
 }
 
-fn write_month(out: &Path, city: usize, month: Month, is_daily: bool, journal: &Journal, totals: &mut Vec<FileTotal>) -> Result<(), GenerateError> {
-    let days = i64::from(month.length_days());
-    let periods = if is_daily {
-        (0..days).map(|day| (day_period(month.day(day as u32)), day * DAY_MS..(day + 1) * DAY_MS)).collect()
-    } else {
-        vec![(month.period(), 0..days * DAY_MS)]
-    };
-    for (period, span_ms) in periods {
-        let code = public::cities()[city].code;
-        let mut access = FeedFile::create(out, "", &feeds::PORTAL_ACCESS, code, &period)?;
-        for request in journal.requests.iter().filter(|request| span_ms.contains(&request.at_ms)) {
-            let sums = [("bytes", request.bytes.unwrap_or(0)), ("latency_ms", request.micros / 1_000)];
-            access.row(RowKind::Good, &access_line(month, request), &sums)?;
-        }
-        totals.push(access.finish()?);
-        totals.push(write_clicks(FeedFile::create(out, "", &feeds::PORTAL_CLICK, code, &period)?, month, journal, span_ms)?);
+fn write_requests(mut file: FeedFile, month: Month, journal: &Journal) -> Result<FileTotal, GenerateError> {
+    for request in &journal.requests {
+        let sums = [("bytes", request.bytes.unwrap_or(0)), ("latency_ms", request.micros / 1_000)];
+        file.row(RowKind::Good, &access_line(month, request), &sums)?;
     }
-    Ok(())
+    file.finish()
 }
 
-fn write_clicks(mut file: FeedFile, month: Month, journal: &Journal, span_ms: std::ops::Range<i64>) -> Result<FileTotal, GenerateError> {
-    for (click, number) in journal.clicks.iter().zip(1..).filter(|(click, _)| span_ms.contains(&click.at_ms)) {
+fn write_clicks(mut file: FeedFile, month: Month, journal: &Journal) -> Result<FileTotal, GenerateError> {
+    for (click, number) in journal.clicks.iter().zip(1..) {
         let line = click_line(month, click).map_err(|source| GenerateError::Json { path: "portal.click".into(), source })?;
         file.row(RowKind::Good, &line, &[("dwell_ms", click.dwell_ms), ("latency_ms", click.cost_ms)])?;
         if number % CLICKS_PER_DUPLICATE == 0 {

@@ -37,8 +37,7 @@ fn sizes_follow_the_customers() {
     let rows = |feed: &str| totals.iter().filter(|total| total.feed == feed).map(FileTotal::rows).sum::<u64>() as f64;
     assert!((0.55..0.70).contains(&(rows("portal.access") / customer_months)), "{}", rows("portal.access") / customer_months);
     assert!((0.35..0.45).contains(&(rows("portal.click") / customer_months)), "{}", rows("portal.click") / customer_months);
-    // Eleven months and the 31 days of October.
-    assert_eq!(totals.iter().filter(|total| total.feed == "portal.access").count(), 11 + 31);
+    assert_eq!(totals.iter().filter(|total| total.feed == "portal.access").count(), 12);
     assert!(totals.iter().all(|total| total.city == public::cities()[CITY].code));
 }
 
