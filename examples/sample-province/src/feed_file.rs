@@ -57,6 +57,7 @@ impl FeedFile {
             bytes: 0,
             sha256: String::new(),
             rows_good: 0,
+            rows_replacing: 0,
             rows_duplicate: 0,
             rows_corrupt: 0,
             rows_unknown_number: 0,
@@ -81,6 +82,10 @@ impl FeedFile {
                 for (column, value) in sums {
                     *self.total.sums.entry(column).or_insert(0) += value;
                 }
+            }
+            RowKind::Replacing => {
+                self.total.rows_good += 1;
+                self.total.rows_replacing += 1;
             }
             RowKind::Duplicate => self.total.rows_duplicate += 1,
             RowKind::Corrupt => self.total.rows_corrupt += 1,

@@ -4,6 +4,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowKind {
     Good,
+    /// Good, and replaces an earlier row with the same key.
+    Replacing,
     /// Says again what an earlier row of the file says.
     Duplicate,
     /// Breaks the feed's contract and must end in quarantine.
@@ -23,6 +25,8 @@ pub struct FileTotal {
     pub bytes: u64,
     pub sha256: String,
     pub rows_good: u64,
+    /// Of the good ones, those that replace a row that an earlier file of the city sent.
+    pub rows_replacing: u64,
     pub rows_duplicate: u64,
     pub rows_corrupt: u64,
     pub rows_unknown_number: u64,
