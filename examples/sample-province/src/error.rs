@@ -6,6 +6,10 @@ use thiserror::Error;
 pub enum GenerateError {
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot read back {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot draw {name}: {reason}")]
+    Plot { name: &'static str, reason: String },
     #[error("cannot remove the earlier {}: {source}", path.display())]
     Remove { path: PathBuf, source: io::Error },
     #[error("{value} customers: give at least {least}, so that every planted fact has somebody to happen to")]

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     FileTotal, GenerateError, Options, Progress, answer_key,
     city::{self, Written},
-    public, reference,
+    public, reference, report,
     world::World,
 };
 
@@ -58,6 +58,9 @@ pub fn generate(options: &Options, out: &Path, progress: &mut dyn FnMut(Progress
         files,
     };
     answer_key::write_json(&out.join("totals.json"), &summary)?;
+    if options.report {
+        report::write(out)?;
+    }
     Ok(summary)
 }
 

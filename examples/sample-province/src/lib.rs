@@ -33,6 +33,7 @@ mod feed_file;
 pub mod feeds;
 pub mod portal;
 mod reference;
+mod report;
 
 // How time is counted.
 mod moment;
