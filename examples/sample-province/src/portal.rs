@@ -7,6 +7,7 @@
 //! belong to nobody.
 
 mod access_line;
+mod campaign;
 mod click_line;
 mod crawler;
 mod files;

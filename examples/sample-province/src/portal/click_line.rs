@@ -29,6 +29,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<u32>,
     dwell_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign: Option<&'a str>,
 }
 
 /// One JSON object.
@@ -54,5 +56,6 @@ pub(super) fn click_line(month: Month, click: &Click) -> serde_json::Result<Stri
         flow_ver: click.flow.map(|(_, version, _)| version),
         step: click.flow.map(|(.., step)| step),
         dwell_ms: click.dwell_ms,
+        campaign: click.campaign,
     })
 }

@@ -38,6 +38,7 @@ pub(super) struct Click {
     /// Flow, version and step.
     pub(super) flow: Option<(&'static str, u32, u32)>,
     pub(super) dwell_ms: i64,
+    pub(super) campaign: Option<&'static str>,
 }
 
 /// What a month of a city's portal leaves behind.

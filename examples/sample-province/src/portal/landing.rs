@@ -1,23 +1,30 @@
-use super::page::percent_encoded;
-use crate::Draw;
+use super::{campaign, page::percent_encoded};
+use crate::{Draw, Month};
 
 /// Where a visit begins, and where it came from.
 #[derive(Debug)]
 pub(super) struct Landing {
     pub(super) path: String,
     pub(super) referrer: Option<String>,
+    pub(super) campaign: Option<&'static str>,
 }
 
 /// Home for most; search engines lead to products, links in messages to promotions.
-pub(super) fn landing(is_wap: bool, product_id: &str, product_name_zh: &str, draw: &mut Draw) -> Landing {
+pub(super) fn landing(is_wap: bool, product_id: &str, product_name_zh: &str, (month, first_month): (Month, Month), draw: &mut Draw) -> Landing {
     let prefix = if is_wap { "/wap" } else { "" };
     let home = format!("{prefix}/");
+    let landing = |path, referrer| Landing { path, referrer, campaign: None };
     match draw.below(100) {
-        0..52 => Landing { path: home, referrer: None },
-        52..66 => Landing { path: home, referrer: Some(searched(product_name_zh, draw)) },
-        66..84 => Landing { path: format!("{prefix}/product/{product_id}.html"), referrer: Some(searched(product_name_zh, draw)) },
-        84..92 => Landing { path: format!("{prefix}/promo/recharge.html?from=sms"), referrer: None },
-        _ => Landing { path: format!("{prefix}/my/index"), referrer: None },
+        0..52 => landing(home, None),
+        52..66 => landing(home, Some(searched(product_name_zh, draw))),
+        66..84 => landing(format!("{prefix}/product/{product_id}.html"), Some(searched(product_name_zh, draw))),
+        84..92 => match campaign::running(month, first_month, draw) {
+            Some(campaign) => {
+                Landing { path: format!("{prefix}/promo/{}.html?from=sms&cid={campaign}", campaign.to_lowercase()), referrer: None, campaign: Some(campaign) }
+            }
+            None => landing(home, None),
+        },
+        _ => landing(format!("{prefix}/my/index"), None),
     }
 }
 

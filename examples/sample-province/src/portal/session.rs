@@ -24,6 +24,7 @@ pub(super) struct Session<'a> {
     referrer: Option<String>,
     product_id: &'static str,
     product_name_zh: &'static str,
+    campaign: Option<&'static str>,
     draw: &'a mut Draw,
     journal: &'a mut Journal,
 }
@@ -32,12 +33,23 @@ impl<'a> Session<'a> {
     pub(super) fn begin(world: &World, city: usize, at_ms: i64, draw: &'a mut Draw, journal: &'a mut Journal) -> Session<'a> {
         let visitor = Visitor::one_of(world, city, draw);
         let product = draw.pick(&world.catalogue.products);
-        Session { visitor, id: format!("{:016x}", draw.bits()), at_ms, referrer: None, product_id: product.id, product_name_zh: product.name_zh, draw, journal }
+        Session {
+            visitor,
+            id: format!("{:016x}", draw.bits()),
+            at_ms,
+            referrer: None,
+            product_id: product.id,
+            product_name_zh: product.name_zh,
+            campaign: None,
+            draw,
+            journal,
+        }
     }
 
     /// Lands, logs in perhaps, looks around, and goes through a flow, as far as patience lasts.
     pub(super) fn walk(mut self, month: Month, first_month: Month) {
-        let landing = landing(self.visitor.is_wap, self.product_id, self.product_name_zh, self.draw);
+        let landing = landing(self.visitor.is_wap, self.product_id, self.product_name_zh, (month, first_month), self.draw);
+        self.campaign = landing.campaign;
         self.referrer = landing.referrer;
         self.view(&landing.path);
         for _ in 0..self.draw.poisson(0.8) {
@@ -186,6 +198,7 @@ impl<'a> Session<'a> {
             operation: step.map(|step| step.operation_id),
             flow: step.map(|step| (step.flow_id, step.version, step.step)),
             dwell_ms,
+            campaign: self.campaign,
         });
     }
 

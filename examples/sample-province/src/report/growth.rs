@@ -24,11 +24,14 @@ pub(super) fn figure(out: &Path) -> Result<Figure, GenerateError> {
         }
     }
     let months = window(out)?;
-    let count = |is_it: &dyn Fn(&(Month, Option<Month>), Month) -> bool| {
-        months.iter().map(|month| customers.values().filter(|life| is_it(life, *month)).count() as f64).collect::<Vec<_>>()
-    };
-    let joined = count(&|(joined, _), month| *joined == month);
-    let left = count(&|(_, left), month| *left == Some(month));
+    let (mut joined, mut left) = (BTreeMap::<Month, f64>::new(), BTreeMap::<Month, f64>::new());
+    for (joined_in, left_in) in customers.into_values() {
+        *joined.entry(joined_in).or_default() += 1.0;
+        if let Some(left_in) = left_in {
+            *left.entry(left_in).or_default() += 1.0;
+        }
+    }
+    let by_month = |counts: &BTreeMap<Month, f64>| months.iter().map(|month| counts.get(month).copied().unwrap_or(0.0)).collect();
     Ok(Figure {
         name: "growth",
         title: "Customers who joined and left".to_owned(),
@@ -37,8 +40,8 @@ pub(super) fn figure(out: &Path) -> Result<Figure, GenerateError> {
             x_labels: months.iter().map(ToString::to_string).collect(),
             shaded: vec![false; months.len()],
             series: vec![
-                Series { name: "joined".to_owned(), values: joined, is_planted: false },
-                Series { name: "left".to_owned(), values: left, is_planted: true },
+                Series { name: "joined".to_owned(), values: by_month(&joined), is_planted: false },
+                Series { name: "left".to_owned(), values: by_month(&left), is_planted: true },
             ],
         },
     })

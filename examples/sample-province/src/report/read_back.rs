@@ -32,7 +32,7 @@ pub(super) fn texts<'a>(
             paths.push(entry.map_err(failed)?.path());
         }
     }
-    paths.retain(|path| !path.extension().is_some_and(|extension| extension == "ctl"));
+    paths.retain(|path| path.extension().is_none_or(|extension| extension != "ctl"));
     paths.sort();
     let of_city = move |path: &PathBuf| city.is_none_or(|city| city_of(feed, path) == city);
     Ok(paths.into_iter().filter(of_city).map(move |path| read(feed, &path).map_err(|source| GenerateError::Read { path, source })))

@@ -141,7 +141,14 @@ impl<'a, Below: FnMut(u32) -> u32> Composer<'a, Below> {
                 self.amount_said = true;
                 self.said.push_str(&slot::amount(fen, below));
             }
-            drawn => self.said.push_str(&slot::drawn(drawn, self.subject.day, self.voice, below)),
+            drawn => {
+                let value = slot::drawn(drawn, self.subject.day, self.voice, below);
+                // A day and a time, both in digits, would run together.
+                if self.said.ends_with(|last: char| last.is_ascii_digit()) && value.starts_with(|first: char| first.is_ascii_digit()) {
+                    self.said.push(' ');
+                }
+                self.said.push_str(&value);
+            }
         }
     }
 }
