@@ -3,8 +3,8 @@
 //! Start from [`generate`]. Every life is derived from the seed and the customer's place in the city, so nothing is kept: the memory needed is that of the
 //! open files.
 //!
-//! Invariants: knows neither the kernel nor its tables, only the formats; reads no clock, no file and no network; the same [`Options`] give the same bytes,
-//! whatever the number of threads.
+//! Invariants: knows neither the kernel nor its tables, only the formats; reads no clock, no network and no file, but for the report, which reads back what was
+//! written; the same [`Options`] give the same bytes, whatever the number of threads.
 
 // What is asked for, and what comes back.
 mod error;
