@@ -1,6 +1,6 @@
 use jiff::civil::{Date, Weekday};
 
-use crate::{Draw, Month, Moment, public};
+use crate::{Draw, Moment, Month, public};
 
 /// When things happen: how likely each day of each month of the window is, by kind of business, and each hour of a day.
 #[derive(Debug)]

@@ -25,9 +25,15 @@ pub enum Encoding {
 pub enum Flaw {
     None,
     /// A field that must be a number, time or code holds a word; every other time the last field is missing.
-    Separated { separator: char, broken_field: usize, number_field: Option<usize> },
+    Separated {
+        separator: char,
+        broken_field: usize,
+        number_field: Option<usize>,
+    },
     /// The line ends in the middle.
-    Json { number_field: &'static str },
+    Json {
+        number_field: &'static str,
+    },
 }
 
 const fn boss(name: &'static str, broken_field: usize) -> Feed {
@@ -70,8 +76,7 @@ pub const BOSS_TARIFF: Feed = boss_reference("boss.tariff");
 pub const BOSS_PRODUCT: Feed = boss_reference("boss.product");
 pub const MISC_SUBSCRIPTION: Feed = misc("misc.subscription", 6, 2);
 pub const MISC_USAGE: Feed = misc("misc.usage", 5, 0);
-pub const RINGBACK_ORDER: Feed =
-    csv("ringback.order", 2, 1, "order_no,msisdn,oper_time,oper_type,prod_code,access_type,cancel_order_no,result,err_code");
+pub const RINGBACK_ORDER: Feed = csv("ringback.order", 2, 1, "order_no,msisdn,oper_time,oper_type,prod_code,access_type,cancel_order_no,result,err_code");
 pub const RINGBACK_SETTING: Feed = csv("ringback.setting", 2, 1, "setting_no,msisdn,set_time,tone_code,set_scope,set_type");
 pub const BASE_ACTIVITY: Feed = base("base.activity");
 pub const BASE_DELIVERY: Feed = base("base.delivery");

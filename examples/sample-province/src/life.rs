@@ -15,7 +15,7 @@ use jiff::civil::Date;
 use crate::{Moment, catalogue::Catalogue, moment::days_after, world::World};
 
 pub(crate) use contacts::Ticket;
-pub(crate) use enrolments::{Enrolment, Story};
+pub(crate) use enrolments::{Enrolment, Story, exclusive_days};
 pub(crate) use orders::{Handler, Order};
 pub(crate) use person::Person;
 pub(crate) use subscriptions::Subscription;

@@ -6,8 +6,7 @@ use super::silence::Silence;
 use crate::{
     GenerateError,
     city::{BRANDS, Line, Used, bill_id, ticket_id},
-    life::{Enrolment, Life, Story, Ticket},
-    moment::days_after,
+    life::{Enrolment, Life, Story, Ticket, exclusive_days},
     planted::{self, Phase},
     public::{self, Device},
     world::World,
@@ -162,14 +161,7 @@ impl CityKey {
         let held: Vec<&Enrolment> = life.enrolments.iter().filter(sent).collect();
         for (place, one) in held.iter().enumerate() {
             for other in &held[place + 1..] {
-                let Some(rule) = world.catalogue.exclusive(one.package, other.package) else { continue };
-                let mut first = one.starts_on.max(other.starts_on).max(world.month(rule.from).first_day());
-                let mut last = one.last_day().min(other.last_day());
-                if let Some(to) = rule.to {
-                    last = last.min(days_after(world.month(to).first_day(), -1));
-                }
-                first = first.max(one.starts_on);
-                if first <= last && one.last_day() >= one.starts_on && other.last_day() >= other.starts_on {
+                if let Some((first, last)) = exclusive_days(world, one, other) {
                     self.exclusive.push(ExclusivePair {
                         city: public::cities()[self.city].code,
                         customer_id: life.person.id,

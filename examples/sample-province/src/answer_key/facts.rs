@@ -12,8 +12,14 @@ pub(crate) fn write(world: &World, keys: &[CityKey], files: &[FileTotal], out: &
         ("silent", silent(world, keys)),
         ("exclusive", listed("Two enrolments of one customer that exclude each other, in force on the same days", keys.iter().flat_map(|key| &key.exclusive))),
         ("agent-flood", agent_flood(world, keys)),
-        ("arbitrage", listed("Customers who take a package for its gift credit and cancel it within days, again and again", keys.iter().flat_map(|key| &key.arbitrage))),
-        ("refunded-more", listed("Enrolments whose third month is refunded with more than its amount: a negative month to carry", keys.iter().flat_map(|key| &key.refunded))),
+        (
+            "arbitrage",
+            listed("Customers who take a package for its gift credit and cancel it within days, again and again", keys.iter().flat_map(|key| &key.arbitrage)),
+        ),
+        (
+            "refunded-more",
+            listed("Enrolments whose third month is refunded with more than its amount: a negative month to carry", keys.iter().flat_map(|key| &key.refunded)),
+        ),
         ("complaint-burst", complaint_burst(world, keys)),
         ("kpi-drop", kpi_drop(world, keys)),
         ("handset-without-mms", handset(keys)),
@@ -149,7 +155,9 @@ fn charges(world: &World, keys: &[CityKey]) -> Value {
 /// What of the catalogue a plugin for packages has to get right.
 fn catalogue(world: &World) -> Value {
     let components = || world.catalogue.packages.iter().flat_map(|package| &package.components);
-    let ids = |is_it: &dyn Fn(&crate::catalogue::Component) -> bool| components().filter(|component| is_it(component)).map(|component| component.id).collect::<Vec<_>>();
+    let ids = |is_it: &dyn Fn(&crate::catalogue::Component) -> bool| {
+        components().filter(|component| is_it(component)).map(|component| component.id).collect::<Vec<_>>()
+    };
     let changes: Vec<Value> = components()
         .filter(|component| component.from > 0)
         .filter(|component| components().any(|earlier| earlier.id == component.id && earlier.from < component.from))

@@ -84,9 +84,8 @@ impl Silence {
                 })
             })
             .collect();
-        claims.sort_by(|one, other| {
-            (one.enrolment.at, &one.enrolment_id, one.component_id).cmp(&(other.enrolment.at, &other.enrolment_id, other.component_id))
-        });
+        claims
+            .sort_by(|one, other| (one.enrolment.at, &one.enrolment_id, one.component_id).cmp(&(other.enrolment.at, &other.enrolment_id, other.component_id)));
         share(&mut claims, used);
         let sums = &mut self.months[month as usize];
         for enrolment in held() {
@@ -105,7 +104,11 @@ impl Silence {
                 Some(entitlement) if claim.used * 10 < entitlement * THETA_TENTHS => "under_used",
                 _ => continue,
             };
-            if verdict == "silent" { sums.components_silent += 1 } else { sums.components_under_used += 1 }
+            if verdict == "silent" {
+                sums.components_silent += 1
+            } else {
+                sums.components_under_used += 1
+            }
             let row = (|| -> io::Result<()> {
                 let Some(rows) = &mut self.rows else { return Ok(()) };
                 let entitlement = claim.entitlement.map_or(String::new(), |entitlement| entitlement.to_string());

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::{CityWriter, usage::Used};
 use crate::{
-    Draw, GenerateError, Month, Moment,
+    Draw, GenerateError, Moment, Month,
     catalogue::Component,
     life::{Enrolment, Life, Story},
     planted,

@@ -18,7 +18,8 @@ const DELIVERED: [(&str, &str, f64); 9] = [
 const MMS: &str = "1";
 const STREAM: &str = "4";
 /// The gateway's codes of what happens to anybody, the likelier first.
-const MISHAPS: [(&str, &str, u32); 4] = [("EXPIRED", "ABSENT", 40), ("EXPIRED", "POWER_OFF", 30), ("REJECTD", "MEMORY_FULL", 20), ("UNDELIV", "GATEWAY_BUSY", 10)];
+const MISHAPS: [(&str, &str, u32); 4] =
+    [("EXPIRED", "ABSENT", 40), ("EXPIRED", "POWER_OFF", 30), ("REJECTD", "MEMORY_FULL", 20), ("UNDELIV", "GATEWAY_BUSY", 10)];
 const MISHAP: f64 = 0.045;
 
 impl CityWriter<'_> {
@@ -28,9 +29,11 @@ impl CityWriter<'_> {
         let mut number = 0;
         for (id, class, mean) in DELIVERED {
             let product = self.world.catalogue.product(id);
-            let Some(held) = life.subscriptions.iter().find(|held| {
-                held.product == product && held.from.day <= days.last_day() && held.to.is_none_or(|to| to.day >= days.first_day())
-            }) else {
+            let Some(held) = life
+                .subscriptions
+                .iter()
+                .find(|held| held.product == product && held.from.day <= days.last_day() && held.to.is_none_or(|to| to.day >= days.first_day()))
+            else {
                 continue;
             };
             if class != MMS && held.scale == 0.0 {

@@ -54,7 +54,9 @@ impl CityWriter<'_> {
     pub(super) fn subscriptions(&mut self, life: &Life) -> Result<(), GenerateError> {
         let city = self.city;
         for subscription in life.subscriptions.iter().filter(|held| held.city == city) {
-            let (first, last) = sendings(self.world, subscription.from.day, subscription.to.map(|to| to.day));
+            // What ends at midnight is known to have ended on the day before.
+            let end = subscription.to.map(|to| to.plus_seconds(-1).day.max(subscription.from.day));
+            let (first, last) = sendings(self.world, subscription.from.day, end);
             if let Some(month) = first {
                 self.subscription_row(life, subscription, false);
                 self.files.subscription[month].good(&self.text, &[])?;

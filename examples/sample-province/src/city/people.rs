@@ -42,7 +42,13 @@ impl CityWriter<'_> {
         let person = &life.person;
         let has_left = person.left_on == Some(from);
         let is_suspended = person.suspended.is_some_and(|(start, end)| start <= from && from < end);
-        let status = if has_left { "3" } else if is_suspended { "2" } else { "1" };
+        let status = if has_left {
+            "3"
+        } else if is_suspended {
+            "2"
+        } else {
+            "1"
+        };
         let left = if has_left { compact_day(from) } else { "\\N".to_owned() };
         let device = public::devices()[person.device_on(from)].model;
         self.text.clear();

@@ -78,9 +78,10 @@ impl CityWriter<'_> {
     pub(super) fn ringback_settings(&mut self, life: &Life, month: i32, draw: &mut Draw) -> Result<(), GenerateError> {
         let tone = self.world.catalogue.product("P2001");
         let days = self.world.month(month);
-        let holds = life.subscriptions.iter().find(|held| {
-            held.product == tone && held.scale > 0.0 && held.from.day <= days.first_day() && held.to.is_none_or(|to| to.day > days.last_day())
-        });
+        let holds = life
+            .subscriptions
+            .iter()
+            .find(|held| held.product == tone && held.scale > 0.0 && held.from.day <= days.first_day() && held.to.is_none_or(|to| to.day > days.last_day()));
         let Some(held) = holds else { return Ok(()) };
         for number in 0..draw.poisson(0.55 * held.scale.min(3.0)) {
             let at = self.world.calendar.months()[month as usize].draw_moment(draw, Rhythm::Leisure);
@@ -90,13 +91,7 @@ impl CityWriter<'_> {
             let action = ["1", "2"][draw.weighted(&[82, 18])];
             if life.person.is_served_on(at.day) {
                 self.text.clear();
-                let _ = write!(
-                    self.text,
-                    "R{}{month:02}{number},{},{},600902{rank:06},{scope},{action}",
-                    life.person.id,
-                    life.person.msisdn,
-                    at.local()
-                );
+                let _ = write!(self.text, "R{}{month:02}{number},{},{},600902{rank:06},{scope},{action}", life.person.id, life.person.msisdn, at.local());
                 self.files.ringback_setting[month as usize].good(&self.text, &[])?;
             }
         }

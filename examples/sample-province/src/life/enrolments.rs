@@ -113,7 +113,16 @@ impl Life {
                 };
                 let kind = draw.unit();
                 let scale = draw.spread(1.0, 0.5);
-                scales.push((component.product, if kind < silent { 0.0 } else if kind < silent + 0.15 { scale * 0.15 } else { scale * 1.4 }));
+                scales.push((
+                    component.product,
+                    if kind < silent {
+                        0.0
+                    } else if kind < silent + 0.15 {
+                        scale * 0.15
+                    } else {
+                        scale * 1.4
+                    },
+                ));
             }
         }
         Enrolment {
@@ -136,8 +145,11 @@ impl Life {
     fn plant_enrolments(&mut self, world: &World, draw: &mut Draw) {
         let (index, catalogue) = (self.person.index, &world.catalogue);
         if planted::HOLDS_EXCLUSIVE.has(index) {
-            let relations: Vec<_> =
-                catalogue.relations.iter().filter(|rule| rule.exclusive && rule.to.is_none() && self.fits(world, rule.package) && self.fits(world, rule.other)).collect();
+            let relations: Vec<_> = catalogue
+                .relations
+                .iter()
+                .filter(|rule| rule.exclusive && rule.to.is_none() && self.fits(world, rule.package) && self.fits(world, rule.other))
+                .collect();
             let rule = *draw.pick(&relations);
             for package in [rule.package, rule.other] {
                 let at = moment_in(world, draw, draw_month(world, index, 2, 4));
@@ -213,7 +225,16 @@ impl Life {
 /// The same package, or one that a rule excludes, on a common day.
 fn conflicts(world: &World, held: &Enrolment, other: &Enrolment) -> bool {
     let overlap = held.starts_on <= other.last_day() && other.starts_on <= held.last_day();
-    overlap && (held.package == other.package || world.catalogue.exclusive(held.package, other.package).is_some())
+    overlap && held.package == other.package || exclusive_days(world, held, other).is_some()
+}
+
+/// The first and last day on which both are in force and a rule excludes them.
+pub(crate) fn exclusive_days(world: &World, one: &Enrolment, other: &Enrolment) -> Option<(Date, Date)> {
+    let rule = world.catalogue.exclusive(one.package, other.package)?;
+    let first = one.starts_on.max(other.starts_on).max(world.month(rule.from).first_day());
+    let last = one.last_day().min(other.last_day());
+    let last = rule.to.map_or(last, |to| last.min(days_after(world.month(to).first_day(), -1)));
+    (first <= last).then_some((first, last))
 }
 
 fn draw_month(world: &World, index: u32, low: i64, high: i64) -> i32 {

@@ -25,7 +25,8 @@ pub(crate) struct Handler {
 }
 
 /// Reasons in BOSS's codes, the likelier first.
-const REASONS: [(&str, u32); 6] = [("BALANCE_LOW", 40), ("USER_SUSPENDED", 8), ("DUPLICATE", 18), ("MUTEX_PACKAGE", 14), ("SYSTEM_BUSY", 15), ("DEVICE_UNFIT", 5)];
+const REASONS: [(&str, u32); 6] =
+    [("BALANCE_LOW", 40), ("USER_SUSPENDED", 8), ("DUPLICATE", 18), ("MUTEX_PACKAGE", 14), ("SYSTEM_BUSY", 15), ("DEVICE_UNFIT", 5)];
 
 impl Handler {
     pub(super) fn draw(world: &World, draw: &mut Draw, city: usize, youth: f64) -> Handler {

@@ -55,7 +55,9 @@ impl Life {
         for (product, terms) in world.catalogue.products.iter().enumerate() {
             let taste = libm::exp(f64::from(terms.youth_permille) / 1000.0 * self.person.youth());
             let scale = draw.spread(self.person.activity, 0.4);
-            if terms.monthly_fee_fen == 0 && is_able(&world.catalogue, product, device) && draw.chance(f64::from(terms.holders_permille) / 1000.0 * taste.min(2.0))
+            if terms.monthly_fee_fen == 0
+                && is_able(&world.catalogue, product, device)
+                && draw.chance(f64::from(terms.holders_permille) / 1000.0 * taste.min(2.0))
             {
                 self.by_use.push((product, scale));
             }

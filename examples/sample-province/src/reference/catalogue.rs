@@ -2,9 +2,9 @@ use std::path::Path;
 
 use super::{file, table};
 use crate::{
-    Feed, FileTotal, GenerateError, RowKind, compact_day,
+    Feed, FileTotal, GenerateError, RowKind,
     catalogue::{Component, Package, Product, Relation, Tariff},
-    feeds,
+    compact_day, feeds,
     world::World,
 };
 

@@ -15,11 +15,7 @@ const SIGNS: [&str; 10] = ["通达", "联信", "恒讯", "鸿运", "新视讯", 
 const SURNAMES: [&str; 15] = ["陈", "李", "黄", "张", "梁", "林", "刘", "吴", "罗", "何", "谢", "邓", "曾", "钟", "郑"];
 
 pub(super) fn write(world: &World, out: &Path) -> Result<Vec<FileTotal>, GenerateError> {
-    Ok(vec![
-        table(world, out, &feeds::REF_AGENT, agents())?,
-        table(world, out, &feeds::REF_STORE, stores())?,
-        table(world, out, &feeds::REF_HALL, halls())?,
-    ])
+    Ok(vec![table(world, out, &feeds::REF_AGENT, agents())?, table(world, out, &feeds::REF_STORE, stores())?, table(world, out, &feeds::REF_HALL, halls())?])
 }
 
 fn agents() -> impl Iterator<Item = String> {

@@ -70,9 +70,9 @@ fn devices() -> impl Iterator<Item = String> {
 }
 
 fn flows() -> impl Iterator<Item = String> {
-    portal::flows().iter().map(|it| {
-        format!("{},{},{},{},{},{},{},{}", it.flow_id, it.version, it.step, it.operation_id, it.name_zh, it.page, u8::from(it.decides), it.owner)
-    })
+    portal::flows()
+        .iter()
+        .map(|it| format!("{},{},{},{},{},{},{},{}", it.flow_id, it.version, it.step, it.operation_id, it.name_zh, it.page, u8::from(it.decides), it.owner))
 }
 
 fn campaigns(world: &World) -> impl Iterator<Item = String> {
