@@ -10,8 +10,8 @@ pub enum GenerateError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot draw {name}: {reason}")]
     Plot { name: &'static str, reason: String },
-    #[error("cannot remove the earlier {}: {source}", path.display())]
-    Remove { path: PathBuf, source: io::Error },
+    #[error("{} holds something already: give a folder that is empty or does not exist, so that no file of another run stays", path.display())]
+    NotEmpty { path: PathBuf },
     #[error("{value} customers: give at least {least}, so that every planted fact has somebody to happen to")]
     TooFewCustomers { value: u32, least: u32 },
     #[error("{value} months: give at least {least}, so that what is planted in a month has months before it")]

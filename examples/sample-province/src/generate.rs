@@ -1,4 +1,5 @@
 use std::{
+    fs,
     path::Path,
     sync::{
         Mutex,
@@ -40,6 +41,9 @@ const WORKERS: usize = 2;
 /// When the options ask for too little or too much, or the disk does not take it. What was written until then stays.
 pub fn generate(options: &Options, out: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Summary, GenerateError> {
     let world = World::of(options)?;
+    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(GenerateError::NotEmpty { path: out.to_owned() });
+    }
     let mut files = reference::write(&world, out)?;
     let written = write_cities(&world, out, progress)?;
     let mut keys = Vec::with_capacity(written.len());

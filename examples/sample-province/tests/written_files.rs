@@ -1,4 +1,5 @@
 //! The files of a small province, read again by means that the generator does not have: what they hold must be what it says they hold.
+#![allow(clippy::unwrap_used, reason = "a test that cannot read what was written has failed")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -220,4 +221,13 @@ fn too_few_customers_are_refused_before_anything_is_written() {
     let error = generate(&Options { customers: 10, ..Options::default() }, folder.path(), &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("10 customers"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_that_holds_something_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mine"), "kept").unwrap();
+    let error = generate(&Options { customers: 1_000, ..Options::default() }, folder.path(), &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("empty"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -1,6 +1,6 @@
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write as _},
+    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -104,17 +104,15 @@ impl Silence {
                 Some(entitlement) if claim.used * 10 < entitlement * THETA_TENTHS => "under_used",
                 _ => continue,
             };
-            if verdict == "silent" {
-                sums.components_silent += 1
-            } else {
-                sums.components_under_used += 1
+            match verdict {
+                "silent" => sums.components_silent += 1,
+                _ => sums.components_under_used += 1,
             }
-            let row = (|| -> io::Result<()> {
-                let Some(rows) = &mut self.rows else { return Ok(()) };
+            if let Some(rows) = &mut self.rows {
                 let entitlement = claim.entitlement.map_or(String::new(), |entitlement| entitlement.to_string());
                 writeln!(rows, "{},{period},{},{},{entitlement},{verdict}", claim.enrolment_id, claim.component_id, claim.used)
-            })();
-            row.map_err(|source| GenerateError::Write { path: self.path.clone(), source })?;
+                    .map_err(|source| GenerateError::Write { path: self.path.clone(), source })?;
+            }
         }
         Ok(())
     }

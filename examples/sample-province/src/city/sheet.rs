@@ -70,7 +70,7 @@ fn corrupt(flaw: Flaw, text: &str, count: u64) -> String {
         Flaw::Separated { separator, broken_field, .. } => {
             let cut = text.rsplit_once(separator).map(|(kept, _)| kept.to_owned());
             match cut {
-                Some(kept) if count % 2 == 0 && separator != ',' => kept,
+                Some(kept) if count.is_multiple_of(2) && separator != ',' => kept,
                 _ => replace_field(text, separator, broken_field, "#N/A"),
             }
         }

@@ -41,7 +41,8 @@ fn offers(world: &World) -> impl Iterator<Item = String> {
         catalogue.operations.iter().map(move |operation| {
             let is_narrow = matches!(channel.kind, "sms" | "ussd" | "stk" | "ivr");
             let available = match channel.family {
-                "electronic" => !operation.manual_only && !(is_narrow && matches!(operation.id, "tariff_change" | "itemised" | "points" | "complaint")),
+                "electronic" if is_narrow => !operation.manual_only && !matches!(operation.id, "tariff_change" | "itemised" | "points" | "complaint"),
+                "electronic" => !operation.manual_only,
                 _ => channel.id != "hotline" || !operation.manual_only,
             };
             format!("{},{},{}", channel.id, operation.id, u8::from(available))
