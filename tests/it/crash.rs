@@ -29,7 +29,7 @@ fn import_request(seed: u64) -> Vec<ImportFileRequest> {
         feed: "portal.access".to_owned(),
         file_name: format!("portal.access.{FOSHAN}.{seed}.log"),
         size_bytes: i64::try_from(log.len()).unwrap(),
-        sha256: String::new(),
+        ..FileHeader::default()
     };
     vec![ImportFileRequest { part: Some(Part::Header(header)) }, ImportFileRequest { part: Some(Part::Chunk(log)) }]
 }

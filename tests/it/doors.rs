@@ -228,7 +228,7 @@ async fn a_stop_signal_lets_running_calls_end() {
         feed: "portal.access".to_owned(),
         file_name: "portal.access.440600.drain.log".to_owned(),
         size_bytes: i64::try_from(log.len()).unwrap(),
-        sha256: String::new(),
+        ..FileHeader::default()
     };
     pieces.send(ImportFileRequest { part: Some(Part::Header(header)) }).await.unwrap();
     let call = tokio::spawn(async move {

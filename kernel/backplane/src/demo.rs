@@ -1,10 +1,16 @@
-//! A kernel with a real access log and the first plugin, for a newcomer to call. Everything goes through the doors, as a stranger's client would do it.
+//! A kernel with the sample province, a real access log and the first plugin, for a newcomer to call. Everything goes through the doors, as a stranger's client would do it.
 
 mod commands;
+mod province;
 mod setup;
 mod split;
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -30,9 +36,12 @@ pub(crate) struct DemoArguments {
     /// Access log in combined format
     #[arg(long, default_value = "examples/portal-log/access-200.log")]
     log: PathBuf,
-    /// Reference file with the cities
-    #[arg(long, default_value = "examples/reference/ref.city.440000.20261101.csv")]
-    cities: PathBuf,
+    /// Customers of the sample province
+    #[arg(long, default_value_t = 20_000)]
+    customers: u32,
+    /// The same seed makes the same province
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Folder of the plugin portal-traffic
     #[arg(long, default_value = "plugins/portal-traffic")]
     plugin: PathBuf,
@@ -45,10 +54,13 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.dir).with_context(|| format!("cannot make the folder {}", arguments.dir.display()))?;
     logging::start(&arguments.dir.join("audit.log"), "warn")?;
     let stopped = stop_signal()?;
-    say("1/4 building the plugin portal-traffic");
+    say("1/5 building the plugin portal-traffic");
     let wasm = plugin::build(&arguments.plugin)?;
 
-    say("2/4 opening the kernel");
+    say(format!("2/5 writing what six platforms of a province of {} customers would send", arguments.customers));
+    let province = province::write(&arguments.dir, arguments.customers, arguments.seed)?;
+
+    say("3/5 opening the kernel");
     // Before the kernel opens, so that a port that is taken costs nothing.
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let kernel = Kernel::open(&KernelSettings::in_dir(arguments.dir.join("kernel"))).await?;
@@ -57,16 +69,16 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let (stop, stop_received) = oneshot::channel::<()>();
     let serving = tokio::spawn(kernel.serve(listener, async move { drop(stop_received.await) }, Duration::from_secs(10)));
 
-    let outcome = play(&arguments, setup, &wasm, stopped).await;
+    let outcome = play(&arguments, setup, &wasm, &province, stopped).await;
     drop(stop);
     serving.await?;
     outcome
 }
 
-async fn play(arguments: &DemoArguments, mut setup: Setup, wasm: &std::path::Path, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
-    say(format!("3/4 importing {}", arguments.log.display()));
-    setup.import(&arguments.log, &arguments.cities).await?;
-    say("4/4 installing and enabling portal-traffic in Foshan and Dongguan, and issuing tokens");
+async fn play(arguments: &DemoArguments, mut setup: Setup, wasm: &Path, province: &Path, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
+    say(format!("4/5 importing the province's files and {}", arguments.log.display()));
+    setup.import(province, &arguments.log).await?;
+    say("5/5 installing and enabling portal-traffic in Foshan and Dongguan, and issuing tokens");
     setup.enable_plugin(wasm).await?;
     setup.issue_tokens().await?;
     let commands = commands::commands(&setup).await?;

@@ -1,3 +1,8 @@
+mod completeness;
+mod contracts;
+mod folder;
+mod retract;
+
 use std::{
     fs::File,
     io::Read,
@@ -10,6 +15,8 @@ use backplane_proto::ingest::v1::{
     ReplayQuarantineRequest, import_file_request::Part, import_file_response::Part as AnswerPart, ingest_client::IngestClient,
 };
 use clap::{Args, Subcommand};
+pub(crate) use contracts::contract_name;
+pub(crate) use folder::load as load_folder;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -30,6 +37,20 @@ const CHUNKS_AHEAD: usize = 4;
 pub(crate) enum FeedCommand {
     /// Import a file of a feed, such as: feed import portal.access access.log --city 440600
     Import(ImportArguments),
+    /// Import every file below a folder that a feed takes by its name
+    Load(LoadArguments),
+    /// Take a wrong file back: its rows leave
+    Retract(retract::RetractArguments),
+    /// Run a contract on a sample without writing anything
+    Try(contracts::TryArguments),
+    /// List the feeds
+    List(contracts::ListArguments),
+    /// Show a feed's contract as it was written
+    Show(contracts::ShowArguments),
+    /// Put a contract in force: a new feed, or a new revision of one
+    Put(contracts::PutArguments),
+    /// Show whether the files of a month are in
+    Completeness(completeness::CompletenessArguments),
     /// Show what came in, how fresh it is, and what went wrong last
     Status(StatusArguments),
     /// Show rows that could not be read
@@ -41,7 +62,18 @@ pub(crate) enum FeedCommand {
 #[derive(Args)]
 pub(crate) struct ImportArguments {
     feed: String,
+    /// The file; its control file <FILE>.ctl is sent with it where there is one
     file: PathBuf,
+    /// Data day yyyyMMdd or month yyyyMM, when the file's name does not say it
+    #[arg(long, default_value = "")]
+    period: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+pub(crate) struct LoadArguments {
+    folder: PathBuf,
     #[command(flatten)]
     connection: Connection,
 }
@@ -83,13 +115,20 @@ pub(crate) struct ReplayArguments {
 pub(crate) async fn run(command: FeedCommand) -> anyhow::Result<()> {
     match command {
         FeedCommand::Import(arguments) => {
-            let result = import(&arguments.connection, &arguments.feed, &arguments.file).await?;
+            let result = import(&arguments.connection, &arguments.feed, &arguments.file, &arguments.period).await?;
             if arguments.connection.json {
                 return output::json("backplane.ingest.v1.ImportResult", &result);
             }
             say(describe(&result));
             Ok(())
         }
+        FeedCommand::Load(arguments) => load(arguments).await,
+        FeedCommand::Retract(arguments) => retract::run(arguments).await,
+        FeedCommand::Try(arguments) => contracts::try_feed(arguments).await,
+        FeedCommand::List(arguments) => contracts::list(arguments).await,
+        FeedCommand::Show(arguments) => contracts::show(arguments).await,
+        FeedCommand::Put(arguments) => contracts::put(arguments).await,
+        FeedCommand::Completeness(arguments) => completeness::run(arguments).await,
         FeedCommand::Status(arguments) => status(arguments).await,
         FeedCommand::Quarantine(arguments) => quarantine(arguments).await,
         FeedCommand::Replay(arguments) => {
@@ -108,14 +147,26 @@ pub(crate) async fn run(command: FeedCommand) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the file cannot be read or the kernel refuses it.
-pub(crate) async fn import(connection: &Connection, feed: &str, path: &Path) -> anyhow::Result<ImportResult> {
-    let name = path.file_name().and_then(|name| name.to_str()).with_context(|| format!("'{}' has no file name in UTF-8", path.display()))?.to_owned();
-    let (size, sha256) = digest(path)?;
-    let header = FileHeader { feed: feed.to_owned(), file_name: name.clone(), size_bytes: i64::try_from(size)?, sha256 };
-    let bar = ProgressBar::new(size).with_message(name);
+pub(crate) async fn import(connection: &Connection, feed: &str, path: &Path, period: &str) -> anyhow::Result<ImportResult> {
+    let bar = ProgressBar::new(path.metadata().map_or(0, |metadata| metadata.len()))
+        .with_message(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left") {
         bar.set_style(style);
     }
+    let result = import_with(connection, feed, path, period, &bar).await;
+    bar.finish_and_clear();
+    result
+}
+
+async fn import_quietly(connection: &Connection, feed: &str, path: &Path, period: &str) -> anyhow::Result<ImportResult> {
+    import_with(connection, feed, path, period, &ProgressBar::hidden()).await
+}
+
+async fn import_with(connection: &Connection, feed: &str, path: &Path, period: &str, bar: &ProgressBar) -> anyhow::Result<ImportResult> {
+    let name = path.file_name().and_then(|name| name.to_str()).with_context(|| format!("'{}' has no file name in UTF-8", path.display()))?.to_owned();
+    let (size, sha256) = digest(path)?;
+    let (control_file, period) = (control_file(path)?, period.to_owned());
+    let header = FileHeader { feed: feed.to_owned(), file_name: name, size_bytes: i64::try_from(size)?, sha256, control_file, period };
     // A long import must not be cut off by the deadline that suits a question.
     let connection = Connection { timeout_seconds: 3_600, ..connection.clone() };
     let (pieces, upload) = mpsc::channel(CHUNKS_AHEAD);
@@ -133,9 +184,19 @@ pub(crate) async fn import(connection: &Connection, feed: &str, path: &Path) -> 
             None => {}
         }
     }
-    bar.finish_and_clear();
     reading.await??;
     result.context("the kernel ended the import without a result: 'backplane feed status' shows where it stands")
+}
+
+/// The text of the file's control file, empty when there is none.
+fn control_file(path: &Path) -> anyhow::Result<String> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".ctl");
+    match std::fs::read_to_string(&name) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read the control file {}", Path::new(&name).display())),
+    }
 }
 
 fn digest(path: &Path) -> anyhow::Result<(u64, String)> {
@@ -166,16 +227,39 @@ fn send(path: &Path, header: FileHeader, pieces: &mpsc::Sender<ImportFileRequest
     }
 }
 
+async fn load(arguments: LoadArguments) -> anyhow::Result<()> {
+    let loaded = folder::load(&arguments.connection, &arguments.folder).await?;
+    print_loaded(&loaded);
+    match loaded.refused.len() {
+        0 => Ok(()),
+        count => bail!("{count} files were refused"),
+    }
+}
+
+/// A row per feed, and the files that were refused.
+pub(crate) fn print_loaded(loaded: &folder::Loaded) {
+    let rows = loaded.feeds.iter().map(|(feed, tally)| {
+        let numbers = [tally.rows, tally.unchanged, tally.duplicate, tally.quarantined].map(|number| number.to_string());
+        [feed.clone(), tally.files.to_string(), tally.files_known.to_string()].into_iter().chain(numbers).collect()
+    });
+    output::table(&["feed", "files", "taken before", "rows", "unchanged", "duplicate", "quarantined"], rows);
+    for (path, problem) in &loaded.refused {
+        say(format!("refused: {}: {problem}", path.display()));
+    }
+}
+
 /// The result in a sentence.
 pub(crate) fn describe(result: &ImportResult) -> String {
     let ImportResult { feed, city, file_name, lines, rows_taken, rows_quarantined, rows_unchanged, snapshot_id, .. } = result;
+    let more = [(result.rows_duplicate, "duplicate"), (result.rows_restated, "of the file before it gone")];
+    let more: String = more.iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!(", {rows} {what}")).collect();
     if result.duplicate_file {
         return format!("{file_name} was taken before ({feed}, {city}): {rows_taken} rows of {lines} lines; nothing was written");
     }
     let reasons: Vec<_> = result.quarantine_reasons.iter().map(|count| format!("{} {}", count.rows, count.reason)).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!(
-        "{file_name} ({feed}, {city}): {rows_taken} rows of {lines} lines taken, {rows_quarantined} quarantined{reasons}, {rows_unchanged} unchanged, snapshot {snapshot_id}"
+        "{file_name} ({feed}, {city}): {rows_taken} rows of {lines} lines taken, {rows_quarantined} quarantined{reasons}, {rows_unchanged} unchanged{more}, snapshot {snapshot_id}"
     )
 }
 
@@ -190,16 +274,27 @@ async fn status(arguments: StatusArguments) -> anyhow::Result<()> {
     if arguments.connection.json {
         return output::json("backplane.ingest.v1.ListFeedStatusesResponse", &ListFeedStatusesResponse { statuses, next_page_token: String::new() });
     }
-    let head = ["feed", "city", "files", "rows", "quarantined", "waiting", "unfinished", "last import", "newest event", "last error"];
+    let head = ["feed", "city", "files", "rows", "quarantined", "waiting", "unfinished", "newest period", "late", "last import", "newest event", "last error"];
     let rows = statuses.into_iter().map(|status| {
         let numbers = [status.files, status.rows_taken, status.rows_quarantined, status.rows_waiting, status.files_unfinished];
         let mut row = vec![status.feed, status.city];
         row.extend(numbers.iter().map(i64::to_string));
+        row.extend([status.newest_period, late(status.late_seconds)]);
         row.extend([output::instant(status.last_import_at.as_ref()), output::instant(status.newest_event_at.as_ref()), status.last_error]);
         row
     });
     output::table(&head, rows);
     Ok(())
+}
+
+/// In whole days or hours.
+fn late(seconds: i64) -> String {
+    match seconds / 3_600 {
+        0 if seconds == 0 => String::new(),
+        0 => "< 1 h".to_owned(),
+        hours @ 1..48 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
+    }
 }
 
 async fn quarantine(arguments: QuarantineArguments) -> anyhow::Result<()> {

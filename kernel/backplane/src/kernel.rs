@@ -18,7 +18,7 @@ use kernel_base::{BusClient, Clock, limits::MESSAGE_BYTES_MAX};
 use kernel_bus::{DoorLimits, Doors, Reflection, corridor};
 use kernel_host::{Host, HostLimits, HostSettings};
 use kernel_storage::RowStore;
-use kernel_warehouse::{Warehouse, WarehouseSettings};
+use kernel_warehouse::{DropFolder, Warehouse, WarehouseSettings};
 use prost_reflect::DescriptorPool;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::service::Routes;
@@ -32,11 +32,13 @@ pub(crate) struct KernelSettings {
     pub(crate) dir: PathBuf,
     /// Lines of a feed file that are committed together.
     pub(crate) import_chunk_lines: Option<usize>,
+    /// Folder in which platforms leave their files.
+    pub(crate) drop_folder: Option<DropFolder>,
 }
 
 impl KernelSettings {
     pub(crate) fn in_dir(dir: impl Into<PathBuf>) -> KernelSettings {
-        KernelSettings { dir: dir.into(), import_chunk_lines: None }
+        KernelSettings { dir: dir.into(), import_chunk_lines: None, drop_folder: None }
     }
 }
 
@@ -48,7 +50,8 @@ pub(crate) struct Kernel {
     rows: RowStore,
     health: HealthReporter,
     services: Vec<String>,
-    imports: JoinHandle<()>,
+    /// What runs beside the doors, until the kernel closes.
+    background: Vec<JoinHandle<()>>,
     /// The administrator's token, on the first start only.
     pub(crate) first_token: Option<String>,
     /// Invariant: one kernel per folder (DESIGN 3.6); the lock ends with the process, however it ends.
@@ -72,7 +75,7 @@ impl Kernel {
         let auth = Auth::new(rows.clone(), clock.clone());
         let mut warehouse_settings = WarehouseSettings::in_dir(dir.join("warehouse"));
         warehouse_settings.chunk_lines = settings.import_chunk_lines.unwrap_or(warehouse_settings.chunk_lines);
-        let warehouse = Warehouse::open(warehouse_settings, clock.clone()).await?;
+        let warehouse = Warehouse::open(warehouse_settings, rows.clone(), clock.clone()).await?;
         let host_settings = HostSettings { dir: dir.join("plugins"), limits: HostLimits::default() };
         let host = Host::open(host_settings, rows.clone(), Arc::clone(&access), bus.clone(), clock).await?;
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -91,8 +94,9 @@ impl Kernel {
         let first_token = auth.first_start().await?;
         let services = access.native_services().iter().map(|service| service.full_name().to_owned()).collect();
         let doors = Doors::new(corridor, access, auth, &DoorLimits::default());
-        let imports = tokio::spawn(resume_imports(warehouse.clone()));
-        Ok(Kernel { doors, host, warehouse, rows, health, services, imports, first_token, _lock: lock })
+        let mut background = vec![tokio::spawn(resume_imports(warehouse.clone()))];
+        background.extend(settings.drop_folder.clone().map(|folder| tokio::spawn(watch_drop_folder(warehouse.clone(), folder))));
+        Ok(Kernel { doors, host, warehouse, rows, health, services, background, first_token, _lock: lock })
     }
 
     /// Answers calls until `shutdown`; then refuses new connections, lets running calls end for at most `drain`, and closes the stores.
@@ -105,7 +109,7 @@ impl Kernel {
             report(&health, &services, tonic_health::ServingStatus::NotServing).await;
         };
         self.doors.serve(listener, shutdown, drain).await;
-        self.imports.abort();
+        self.background.iter().for_each(JoinHandle::abort);
         self.host.close().await;
         self.warehouse.close().await;
         self.rows.close().await;
@@ -128,6 +132,13 @@ async fn resume_imports(warehouse: Warehouse) {
         Ok(0) => {}
         Ok(files) => tracing::info!(files, "imports that were interrupted go on"),
         Err(error) => tracing::error!(%error, "an interrupted import could not be finished: 'backplane feed status' shows which"),
+    }
+}
+
+async fn watch_drop_folder(warehouse: Warehouse, folder: DropFolder) {
+    let dir = folder.dir.display().to_string();
+    if let Err(error) = warehouse.watch_drop_folder(folder).await {
+        tracing::error!(%error, dir, "the drop folder is not watched");
     }
 }
 

@@ -4,6 +4,7 @@
 //! through its doors, as any client would.
 
 mod client;
+mod dataset;
 mod demo;
 mod feed;
 mod kernel;
@@ -39,6 +40,9 @@ enum Command {
     /// Import files of the platforms, and look after what could not be read
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Contracts of datasets
+    #[command(subcommand)]
+    Dataset(dataset::DatasetCommand),
     /// Run one SELECT
     Query(query::QueryArguments),
     /// List the datasets, or describe one
@@ -72,6 +76,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Plugin(command) => plugin::run(command).await,
         Command::Feed(command) => feed::run(command).await,
+        Command::Dataset(command) => dataset::run(command).await,
         Command::Query(arguments) => query::run(arguments).await,
         Command::Tables(arguments) => tables::run(arguments).await,
         Command::User(command) => user::run(command).await,

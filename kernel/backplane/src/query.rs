@@ -82,6 +82,12 @@ fn arrow_buffer(bytes: bytes::Bytes) -> arrow_buffer::Buffer {
     arrow_buffer::Buffer::from(bytes)
 }
 
+/// Prints rows as a table.
+pub(crate) fn print_table(batches: &[RecordBatch]) -> anyhow::Result<()> {
+    crate::output::say(arrow_cast::pretty::pretty_format_batches(batches)?);
+    Ok(())
+}
+
 fn print(answer: &Answer, format: Format) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match format {

@@ -2,6 +2,7 @@ use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::PathBuf, tim
 
 use anyhow::Context;
 use clap::Args;
+use kernel_warehouse::DropFolder;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -27,6 +28,9 @@ pub(crate) struct ServeArguments {
     /// Lines of a feed file that are committed together; fewer make an interrupted import resume closer to where it was
     #[arg(long)]
     import_chunk_lines: Option<NonZeroUsize>,
+    /// Folder in which platforms leave their files; what was taken moves to its folder taken/, what is refused to refused/
+    #[arg(long, env = "BACKPLANE_DROP")]
+    drop: Option<PathBuf>,
 }
 
 pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
@@ -35,7 +39,12 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let stopped = stop_signal()?;
     // Before the kernel opens: a first start whose port is taken must not make a token that nobody gets to see.
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
-    let kernel = Kernel::open(&KernelSettings { dir: arguments.dir, import_chunk_lines: arguments.import_chunk_lines.map(NonZeroUsize::get) }).await?;
+    let kernel = Kernel::open(&KernelSettings {
+        dir: arguments.dir,
+        import_chunk_lines: arguments.import_chunk_lines.map(NonZeroUsize::get),
+        drop_folder: arguments.drop.map(DropFolder::in_dir),
+    })
+    .await?;
     let address = listener.local_addr()?;
     if let Some(token) = &kernel.first_token {
         say(format!("This is the first start. The token of 'administrator', shown only now: {token}"));

@@ -6,6 +6,7 @@
 //! statement is one text for SQLite and PostgreSQL.
 
 mod catalog_file;
+mod contracts;
 mod object;
 mod plugins;
 mod principals;
@@ -14,6 +15,7 @@ mod row_store;
 mod tokens;
 
 pub use catalog_file::{CatalogFileError, prepare_catalog_file};
+pub use contracts::ContractRow;
 pub use object::SyncedFiles;
 pub use plugins::{DeploymentRow, PluginVersionRow};
 pub use principals::PrincipalRow;

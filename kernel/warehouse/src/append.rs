@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use kernel_base::{City, Clock};
 
 use self::keys::KeyIndex;
-pub(crate) use self::keys::Known;
+pub(crate) use self::{commit::of_source, keys::Known};
 use crate::{contract::DatasetContract, error::WarehouseError, lake::Lake};
 
 pub(crate) mod call;
@@ -34,8 +34,7 @@ pub(crate) struct Batch {
     pub(crate) city: City,
     pub(crate) feed: Option<String>,
     pub(crate) file: Option<FileRange>,
-    /// The declared columns of the dataset, in order.
-    pub(crate) rows: RecordBatch,
+    pub(crate) change: Change,
     pub(crate) quarantined: Vec<Quarantined>,
     /// Ids of quarantined rows that this batch brings in after all.
     pub(crate) resolved: Vec<String>,
@@ -43,11 +42,76 @@ pub(crate) struct Batch {
     pub(crate) newest_at: Option<i64>,
 }
 
+impl Batch {
+    /// Rows that were left out, since the slice has their key.
+    pub(crate) fn duplicates(&self) -> u64 {
+        match &self.change {
+            Change::Add { duplicates, .. } => *duplicates,
+            Change::TakeBack { .. } => 0,
+        }
+    }
+}
+
+/// What a batch does to its dataset.
+pub(crate) enum Change {
+    /// Adds rows of the declared columns, in order; to a `latest` dataset by their keys. The rows of the file that they restate leave in the same snapshot.
+    Add {
+        rows: RecordBatch,
+        /// Rows of the batch that were left out: they were there.
+        duplicates: u64,
+        restates: Option<RowSource>,
+    },
+    /// Takes the rows of a file back. Rows of a `latest` dataset that they had replaced return as they were at a snapshot before the file.
+    TakeBack { source: RowSource, before_snapshot_id: i64 },
+}
+
+/// What stands in the hidden column of a row that says where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowSource(String);
+
+impl RowSource {
+    /// Of a file. Its period and part order the rows of a `latest` dataset, see [`RowSource::place`].
+    pub(crate) fn file(feed: &str, period: &str, part: u32, sha256: &str) -> RowSource {
+        RowSource(format!("feed/{feed}/{period}/{part:04}/{sha256}"))
+    }
+
+    fn call(source: Source, principal: &str) -> RowSource {
+        RowSource(format!("{}/{principal}", source.name()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Feed, and period with part, of a file that has a period: of two files of a feed the one with the greater place is the newer, whichever came first.
+    fn place(source: &str) -> Option<(&str, (i64, &str))> {
+        let mut parts = source.strip_prefix("feed/")?.split('/');
+        let (feed, period, part) = (parts.next()?, parts.next()?, parts.next()?);
+        // A month counts as its last day: `202603` after `20260331`, before `20260401`.
+        let end: i64 = match period.len() {
+            6 => period.parse::<i64>().ok()? * 100 + 99,
+            8 => period.parse().ok()?,
+            _ => return None,
+        };
+        Some((feed, (end, part)))
+    }
+
+    /// Whether rows of the one file are older than what another file of the same feed brought.
+    pub(crate) fn is_older_than(&self, there: &str) -> bool {
+        match (RowSource::place(&self.0), RowSource::place(there)) {
+            (Some((feed, mine)), Some((other, theirs))) => feed == other && mine < theirs,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Append,
     File,
     Replay,
+    /// A file was taken back.
+    Retraction,
 }
 
 impl Source {
@@ -56,7 +120,12 @@ impl Source {
             Source::Append => "append",
             Source::File => "file",
             Source::Replay => "replay",
+            Source::Retraction => "retraction",
         }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Source> {
+        [Source::Append, Source::File, Source::Replay, Source::Retraction].into_iter().find(|source| source.name() == name)
     }
 }
 
@@ -69,6 +138,9 @@ pub(crate) struct FileRange {
     pub(crate) last_line: u64,
     /// Whether the file ends here.
     pub(crate) is_last: bool,
+    /// `yyyyMMdd` or `yyyyMM`, where it is known.
+    pub(crate) period: Option<String>,
+    pub(crate) part: u32,
 }
 
 impl FileRange {
@@ -86,7 +158,7 @@ pub(crate) struct Quarantined {
     /// Stable upper-case word.
     pub(crate) reason: &'static str,
     pub(crate) message: String,
-    /// The line as it came, invalid UTF-8 as U+FFFD, cut at a limit.
+    /// The line as it came, in UTF-8, what is none as U+FFFD, cut at a limit.
     pub(crate) raw_text: String,
     /// The file's header, where the format has one: without it the text could not be read again.
     pub(crate) header: Option<String>,
@@ -98,18 +170,26 @@ pub(crate) struct Committed {
     pub(crate) snapshot_id: i64,
     /// Rows written.
     pub(crate) rows: u64,
+    /// Rows of a `latest` dataset that were there.
+    pub(crate) unchanged: u64,
+    /// Rows that left: of the file that this one restates, or that was taken back.
+    pub(crate) removed: u64,
     /// True when the key was there before and nothing was written; the counts are then those of the first time.
     pub(crate) repeated: bool,
+    /// Microseconds since 1970; of a repeat, when it was repeated.
+    pub(crate) committed_at: i64,
 }
 
 impl Appender {
-    /// Makes the kernel's tables where they are missing and reads the keys that were used.
+    /// Reads the keys that were used.
     pub(crate) async fn open(lake: Arc<Lake>, clock: Clock) -> Result<Appender, WarehouseError> {
-        for (name, schema) in tables::all() {
-            lake.create_table(&name, &schema).await?;
-        }
+        lake.reconcile(&tables::all()).await?;
         let keys = KeyIndex::load(&lake).await?;
         Ok(Appender { lake, clock, keys: Mutex::new(keys) })
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn lake(&self) -> &Arc<Lake> {

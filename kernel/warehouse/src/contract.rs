@@ -6,17 +6,17 @@ use serde::Deserialize;
 use crate::error::WarehouseError;
 
 mod read;
+mod seeds;
 
 pub(crate) use read::yaml;
+pub(crate) use seeds::SEEDS;
 
-/// The contracts that the kernel ships; each is the seed of one dataset.
-const SEEDS: &[(&str, &str)] =
-    &[("datasets/city.yaml", include_str!("../datasets/city.yaml")), ("datasets/interaction.yaml", include_str!("../datasets/interaction.yaml"))];
-
-/// Which feed or call wrote the row. In every table, in no query.
+/// Which file or call wrote the row. In every table, in no query.
 pub(crate) const SOURCE: &str = "_source";
 /// When the row was committed. In every table, in no query.
 pub(crate) const INGESTED_AT: &str = "_ingested_at";
+/// How many columns stand before the declared ones in a table.
+pub(crate) const HIDDEN_COLUMNS: usize = 2;
 /// The column that scopes rows; every dataset has it.
 pub(crate) const CITY: &str = "city";
 /// The column that the kernel sets in `latest` datasets.
@@ -63,6 +63,8 @@ pub(crate) struct ColumnContract {
     pub(crate) class: Class,
     /// How the column is shown to who may not see it as it is; every personal column has one.
     pub(crate) mask: Option<Mask>,
+    /// The only texts that the column may hold; empty for any.
+    pub(crate) values: Vec<String>,
     pub(crate) meaning: String,
 }
 
@@ -145,11 +147,41 @@ impl DatasetContract {
         read::dataset(file, text)
     }
 
-    /// The table: the contract's columns in their order, then the hidden ones.
+    /// # Errors
+    /// CONTRACT_BREAKS when rows that are there, or those who read them, would not fit this revision any more.
+    pub(crate) fn refuse_breaking(&self, earlier: &DatasetContract) -> Result<(), WarehouseError> {
+        let breaks = |problem: String| Err(WarehouseError::ContractBreaks { dataset: self.name.clone(), problem });
+        if (self.mode, self.visibility, &self.key) != (earlier.mode, earlier.visibility, &earlier.key) {
+            return breaks("mode, visibility and key cannot change: make another dataset".to_owned());
+        }
+        for (index, column) in earlier.columns.iter().enumerate() {
+            match self.columns.get(index) {
+                Some(same) if same.name == column.name && same.column_type == column.column_type && same.nullable == column.nullable => {}
+                Some(other) if self.column(&column.name).is_some() => {
+                    return breaks(format!(
+                        "the column '{}' stands where '{}' stood or has another type: columns keep place, type and nullability",
+                        other.name, column.name
+                    ));
+                }
+                _ => {
+                    return breaks(format!(
+                        "the column '{}' is gone, and queries, feeds and plugins read it: leave it and say in its meaning that it ends",
+                        column.name
+                    ));
+                }
+            }
+        }
+        match self.columns[earlier.columns.len()..].iter().find(|column| !column.nullable) {
+            Some(column) => breaks(format!("the new column '{}' must be nullable: the rows that are there have no value for it", column.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The table: the hidden columns, then the contract's in their order, so that a new revision can add some at the end.
     pub(crate) fn table_schema(&self) -> SchemaRef {
-        let declared = self.columns.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), column.nullable));
         let hidden = [Field::new(SOURCE, DataType::Utf8, false), Field::new(INGESTED_AT, ColumnType::Instant.arrow(), false)];
-        Arc::new(Schema::new(declared.chain(hidden).collect::<Vec<_>>()))
+        let declared = self.columns.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), column.nullable));
+        Arc::new(Schema::new(hidden.into_iter().chain(declared).collect::<Vec<_>>()))
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<(usize, &ColumnContract)> {
@@ -167,9 +199,9 @@ impl DatasetContract {
 pub(crate) struct Datasets(BTreeMap<String, Arc<DatasetContract>>);
 
 impl Datasets {
-    /// The datasets that the kernel ships.
-    pub(crate) fn seeds() -> Result<Datasets, WarehouseError> {
-        let contracts = SEEDS.iter().map(|(file, text)| DatasetContract::read(file, text)).collect::<Result<Vec<_>, _>>()?;
+    /// Reads contracts, each with the name of its file.
+    pub(crate) fn read<'a>(contracts: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Datasets, WarehouseError> {
+        let contracts = contracts.map(|(file, text)| DatasetContract::read(file, text)).collect::<Result<Vec<_>, _>>()?;
         Ok(Datasets(contracts.into_iter().map(|contract| (contract.name.clone(), Arc::new(contract))).collect()))
     }
 

@@ -1,11 +1,12 @@
 use arrow_array::{cast::AsArray, types::Int64Type, types::TimestampMicrosecondType};
-use backplane_proto::warehouse::v1::{Column, Dataset, ListDatasetsResponse};
+use backplane_proto::warehouse::v1::{Column, Dataset, DatasetContract as DatasetDocument, ListDatasetsResponse};
 use datafusion::prelude::{col, lit};
 use kernel_base::{CallContext, Page};
 
 use crate::{
     append::tables,
     contract::{Class, DatasetContract, Mode},
+    contracts::Contracts,
     error::WarehouseError,
     guard::{Policy, session::guarded_session},
     lake::TableName,
@@ -15,7 +16,8 @@ use crate::{
 
 /// Pages through the datasets that the caller may read, by name.
 pub(crate) async fn list(inner: &Inner, context: &CallContext, page: &Page) -> Result<ListDatasetsResponse, WarehouseError> {
-    let readable = inner.datasets.iter().filter(|contract| page.after.as_ref().is_none_or(|after| contract.name > *after));
+    let contracts = inner.contracts.datasets();
+    let readable = contracts.iter().filter(|contract| page.after.as_ref().is_none_or(|after| contract.name > *after));
     let mut datasets = Vec::new();
     for contract in readable {
         if let Some(policy) = Policy::of(contract, &context.rights) {
@@ -35,9 +37,21 @@ pub(crate) async fn list(inner: &Inner, context: &CallContext, page: &Page) -> R
 /// RESOURCE_NOT_FOUND when there is none or it may not be read; the two look the same.
 pub(crate) async fn describe(inner: &Inner, context: &CallContext, name: &str) -> Result<Dataset, WarehouseError> {
     let unknown = || WarehouseError::DatasetUnknown { dataset: name.chars().take(80).collect() };
-    let contract = inner.datasets.get(name).ok_or_else(unknown)?;
+    let contracts = inner.contracts.datasets();
+    let contract = contracts.get(name).ok_or_else(unknown)?;
     let policy = Policy::of(contract, &context.rights).ok_or_else(unknown)?;
     dataset(inner, context, contract, &policy).await
+}
+
+/// The contract of a dataset as it was written.
+///
+/// # Errors
+/// RESOURCE_NOT_FOUND.
+pub(crate) async fn contract(contracts: &Contracts, name: &str) -> Result<DatasetDocument, WarehouseError> {
+    let unknown = || WarehouseError::DatasetUnknown { dataset: name.chars().take(80).collect() };
+    let row = contracts.dataset_rows().await?.into_iter().find(|row| row.name == name).ok_or_else(unknown)?;
+    let written_at = Some(timestamp(row.written_at));
+    Ok(DatasetDocument { name: row.name, revision: row.revision, document: row.document, written_at, written_by: row.written_by })
 }
 
 async fn dataset(inner: &Inner, context: &CallContext, contract: &DatasetContract, policy: &Policy) -> Result<Dataset, WarehouseError> {
@@ -76,7 +90,7 @@ fn columns(contract: &DatasetContract, policy: &Policy) -> Vec<Column> {
 /// Counted through the guard, like any query of the caller's.
 async fn rows(inner: &Inner, context: &CallContext, contract: &DatasetContract) -> Result<i64, WarehouseError> {
     let memory = inner.settings.query.memory_bytes_max;
-    let session = guarded_session(&inner.lake, &inner.datasets, &context.rights, inner.lake.newest(), memory).await?;
+    let session = guarded_session(&inner.lake, &inner.contracts.datasets(), &context.rights, inner.lake.newest(), memory)?;
     let failed = |source| WarehouseError::Storage { doing: "counting the rows of a dataset", source: Box::new(source) };
     let count = session.table(contract.name.as_str()).await.map_err(failed)?.count().await.map_err(failed)?;
     Ok(i64::try_from(count).unwrap_or(i64::MAX))

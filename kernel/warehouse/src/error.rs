@@ -20,6 +20,10 @@ pub enum WarehouseError {
 
     #[error("{file}, line {line}, column {column}: {problem}")]
     ContractInvalid { file: String, line: u64, column: u64, problem: String },
+    #[error("the new contract of '{dataset}' breaks what relies on it: {problem}")]
+    ContractBreaks { dataset: String, problem: String },
+    #[error("the newest revision of '{name}' is {newest}: read it, apply the change to it, and send that as what follows {newest}")]
+    RevisionConflict { name: String, newest: i64 },
     #[error("{}{problem}", place_of_rows(*row, column.as_deref()))]
     RowsInvalid { row: Option<usize>, column: Option<String>, problem: String },
     #[error("the idempotency key '{key}' was used before with other rows: send the same rows to repeat that append, or a new key to make another")]
@@ -48,12 +52,18 @@ pub enum WarehouseError {
     FileRefused { file_name: String, problem: String },
     #[error(
         "the file '{file_name}' is too bad: {bad} of {read} rows could not be read ({reasons}), and the contract of '{feed}' allows {permille_max} in 1,000. \
-         What was committed before stays, the rest was not read: correct the file or the contract and import again"
+         Nothing of it was taken: correct the file or the contract and import again"
     )]
     FileTooBad { feed: String, file_name: String, bad: u64, read: u64, permille_max: u64, reasons: String },
+    #[error("there is no such file of '{feed}' whose rows count: it was never taken, another one restated it, or it was taken back before")]
+    FileUnknown { feed: String },
     #[error("there is no row '{quarantine_id}' in the quarantine of '{feed}' that this caller may see: ListQuarantine gives the ids")]
     QuarantineUnknown { feed: String, quarantine_id: String },
 
+    #[error(
+        "a commit ended so that nobody knows whether it landed, and no further one is taken: start the kernel anew, which reads what is there, and repeat the call"
+    )]
+    InDoubt,
     #[error("the warehouse is closing: send the call again when the kernel is back")]
     Closing,
     #[error("the storage of the warehouse failed: {doing}")]
@@ -100,12 +110,13 @@ impl Fault for WarehouseError {
             E::FieldInvalid { .. } | E::ContractInvalid { .. } | E::RowsInvalid { .. } | E::FileRefused { .. } => Code::InvalidArgument,
             E::SqlInvalid { .. } | E::SqlRefused { .. } | E::QueryFailed { .. } => Code::InvalidArgument,
             E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::SnapshotUnknown { .. } => Code::NotFound,
-            E::FeedUnknown { .. } | E::QuarantineUnknown { .. } => Code::NotFound,
+            E::FeedUnknown { .. } | E::FileUnknown { .. } | E::QuarantineUnknown { .. } => Code::NotFound,
             E::IdempotencyKeyReused { .. } => Code::AlreadyExists,
             E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } => Code::ResourceExhausted,
             E::DeadlinePassed { .. } => Code::DeadlineExceeded,
-            E::FileTooBad { .. } => Code::FailedPrecondition,
-            E::Closing => Code::Unavailable,
+            E::FileTooBad { .. } | E::ContractBreaks { .. } => Code::FailedPrecondition,
+            E::RevisionConflict { .. } => Code::Aborted,
+            E::Closing | E::InDoubt => Code::Unavailable,
             E::Storage { .. } | E::Broken { .. } => Code::Internal,
         }
     }
@@ -118,8 +129,10 @@ impl Fault for WarehouseError {
             E::CityUnknown(fault) => fault.reason(),
             E::PermissionMissing(fault) => fault.reason(),
             E::FieldInvalid { .. } => Reason::FieldInvalid,
-            E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::QuarantineUnknown { .. } => Reason::ResourceNotFound,
+            E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::QuarantineUnknown { .. } | E::FileUnknown { .. } => Reason::ResourceNotFound,
             E::ContractInvalid { .. } => Reason::ContractInvalid,
+            E::ContractBreaks { .. } => Reason::ContractBreaks,
+            E::RevisionConflict { .. } => Reason::RevisionConflict,
             E::RowsInvalid { .. } => Reason::RowsInvalid,
             E::IdempotencyKeyReused { .. } => Reason::IdempotencyKeyReused,
             E::SqlInvalid { .. } => Reason::SqlInvalid,
@@ -133,7 +146,7 @@ impl Fault for WarehouseError {
             E::FileRefused { .. } => Reason::FileRefused,
             E::FileTooBad { .. } => Reason::FileTooBad,
             E::Closing => Reason::ShuttingDown,
-            E::Storage { .. } => Reason::StorageFailed,
+            E::Storage { .. } | E::InDoubt => Reason::StorageFailed,
             E::Broken { .. } => Reason::InternalFault,
         }
     }

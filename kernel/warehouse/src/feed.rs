@@ -1,62 +1,137 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use kernel_base::City;
-
 use crate::{
     contract::{ColumnType, DatasetContract, Datasets},
     error::WarehouseError,
 };
 
-mod combined_log;
-mod csv_file;
+// What a feed is.
 mod file_name;
-mod file_reader;
-mod import;
-mod inbox;
-mod lines;
-mod parse;
-mod quarantine;
+mod period;
 mod read;
-mod replay;
+mod seeds;
+
+// From bytes to rows.
+mod combined_log;
+mod control_file;
+mod csv_file;
+mod decode;
+mod duplicates;
+mod file_reader;
+mod json_lines;
+mod lines;
+mod numbers;
+mod parse;
 mod row;
+mod separated;
 mod session;
-mod status;
-mod taken;
-mod upload;
+mod text_chunks;
+mod time;
 mod visitor;
 
+// Files on their way in, and what became of them.
+mod completeness;
+mod drop_folder;
+mod file_import;
+mod import;
+mod in_order;
+mod inbox;
+mod list;
+mod quarantine;
+mod replay;
+mod retract;
+mod slices;
+mod status;
+mod taken;
+mod try_feed;
+mod upload;
+
+pub(crate) use completeness::list as list_completeness;
+pub use drop_folder::DropFolder;
+pub(crate) use drop_folder::watch as watch_drop_folder;
 pub(crate) use import::Importer;
+pub(crate) use list::list as list_feeds;
 pub(crate) use quarantine::list as list_quarantine;
+pub(crate) use read::feed as read_contract;
 pub(crate) use replay::replay;
+pub(crate) use retract::retract;
+pub(crate) use seeds::SEEDS;
 pub(crate) use status::list as list_statuses;
+pub(crate) use try_feed::try_feed;
 pub(crate) use upload::{Answers, receive};
 
-/// The contracts that the kernel ships.
-const SEEDS: &[(&str, &str)] =
-    &[("feeds/portal.access.yaml", include_str!("../feeds/portal.access.yaml")), ("feeds/ref.city.yaml", include_str!("../feeds/ref.city.yaml"))];
-
-/// Which files a feed takes, how a line is read, and into which dataset.
+/// Which files a feed takes, how a line is read, and into which dataset. `CONTRACTS.md` describes the fields.
 #[derive(Debug)]
 pub(crate) struct FeedContract {
     pub(crate) name: String,
     pub(crate) platform: String,
     pub(crate) dataset: Arc<DatasetContract>,
-    /// `portal.access.{city}.{day}.log`: names of this form say their city, others need a call that does.
+    /// `misc.usage.{city}.{period}.txt.gz`: names of this form say their city and period, others need a call that does.
     file_name: String,
+    encoding: Encoding,
+    compression: Compression,
     format: Format,
-    /// More bad rows than this in 1,000 stop the file.
+    has_control_file: bool,
+    expected: Option<Expected>,
+    drops_duplicates: bool,
+    /// More bad rows than this in 1,000 refuse the file.
     bad_rows_permille_max: u64,
     /// One per column of the dataset, in its order.
     columns: Vec<ColumnRule>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+enum Encoding {
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    #[serde(rename = "gb18030")]
+    Gb18030,
+}
+
+impl Encoding {
+    fn name(self) -> &'static str {
+        match self {
+            Encoding::Utf8 => "UTF-8",
+            Encoding::Gb18030 => "GB18030",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Compression {
+    #[default]
+    None,
+    Gzip,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Format {
+    /// Lines of fields between separators, without a header and without quotes.
+    Separated { separator: u8, null_text: String, fields: Vec<String> },
+    /// With a header and quotes.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
     /// Apache's and nginx's combined log format, with an optional last field of microseconds (%D).
     CombinedLog,
-    /// UTF-8, with a header.
-    Csv,
+}
+
+/// When a file of each period is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expected {
+    every: Every,
+    /// After the period's end.
+    within_hours: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Every {
+    Day,
+    Month,
 }
 
 /// How one column of the dataset comes about.
@@ -69,45 +144,70 @@ struct ColumnRule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
+    // Filled in without a field.
     /// The city of the file, stamped.
     FileCity,
     /// The Shanghai day of the column `at`.
     DayOfAt,
     /// Not in this feed.
     Absent,
+    /// Set by the kernel when the row is committed.
+    Revision,
     /// Digest of the file and number of the line.
     LineId,
-    LogTime,
+    PeriodDay,
+    Constant(String),
     Visitor,
     Session,
-    Constant(String),
+
+    // Of one field.
     Text,
     Integer,
     Real,
+    Boolean,
+    Yuan,
+    /// What stands for each text that may be sent.
+    OneOf(Vec<(String, String)>),
     /// A code of GB/T 2260.
     City,
+    CompactTime,
+    LocalTime,
+    EpochMillis,
+    LogTime,
+    CompactDay,
+    IsoDay,
+    CompactMonth,
+    CompactTimeDay,
+    EpochMillisDay,
     ActionOfMethod,
     /// Status below 400.
     Succeeded,
     MicrosToMillis,
-    /// Set by the kernel when the row is committed.
-    Revision,
+
+    /// Of a field and another column: who had the number on the day of the column with this index.
+    CustomerOfNumber {
+        as_of: usize,
+    },
 }
 
 impl Rule {
     /// The type that the rule gives; `None` fits any column.
     fn gives(&self) -> Option<ColumnType> {
+        use Rule as R;
         Some(match self {
-            Rule::Absent => return None,
-            Rule::FileCity | Rule::LineId | Rule::Visitor | Rule::Session | Rule::Constant(_) | Rule::Text | Rule::City | Rule::ActionOfMethod => {
-                ColumnType::Text
-            }
-            Rule::Integer | Rule::MicrosToMillis | Rule::Revision => ColumnType::Integer,
-            Rule::Real => ColumnType::Real,
-            Rule::Succeeded => ColumnType::Boolean,
-            Rule::LogTime => ColumnType::Instant,
-            Rule::DayOfAt => ColumnType::Day,
+            R::Absent => return None,
+            R::FileCity | R::LineId | R::Visitor | R::Session | R::Constant(_) | R::Text | R::OneOf(_) | R::City | R::ActionOfMethod => ColumnType::Text,
+            R::Integer | R::Yuan | R::MicrosToMillis | R::Revision | R::CustomerOfNumber { .. } => ColumnType::Integer,
+            R::Real => ColumnType::Real,
+            R::Boolean | R::Succeeded => ColumnType::Boolean,
+            R::CompactTime | R::LocalTime | R::EpochMillis | R::LogTime => ColumnType::Instant,
+            R::DayOfAt | R::PeriodDay | R::CompactDay | R::IsoDay | R::CompactMonth | R::CompactTimeDay | R::EpochMillisDay => ColumnType::Day,
         })
+    }
+
+    fn reads_a_field(&self) -> bool {
+        use Rule as R;
+        !matches!(self, R::FileCity | R::DayOfAt | R::Absent | R::Revision | R::LineId | R::PeriodDay | R::Constant(_) | R::Visitor | R::Session)
     }
 }
 
@@ -116,9 +216,9 @@ impl Rule {
 pub(crate) struct Feeds(BTreeMap<String, Arc<FeedContract>>);
 
 impl Feeds {
-    /// The feeds that the kernel ships.
-    pub(crate) fn seeds(datasets: &Datasets) -> Result<Feeds, WarehouseError> {
-        let contracts = SEEDS.iter().map(|(file, text)| read::feed(file, text, datasets)).collect::<Result<Vec<_>, _>>()?;
+    /// Reads contracts, each with the name of its file.
+    pub(crate) fn read<'a>(contracts: impl Iterator<Item = (&'a str, &'a str)>, datasets: &Datasets) -> Result<Feeds, WarehouseError> {
+        let contracts = contracts.map(|(file, text)| read::feed(file, text, datasets)).collect::<Result<Vec<_>, _>>()?;
         Ok(Feeds(contracts.into_iter().map(|feed| (feed.name.clone(), Arc::new(feed))).collect()))
     }
 
@@ -137,8 +237,18 @@ impl Feeds {
 }
 
 impl FeedContract {
-    /// The city that the file's name says, if the name has the contract's form.
-    pub(crate) fn city_of(&self, file_name: &str) -> Result<Option<City>, WarehouseError> {
-        file_name::city(&self.file_name, file_name)
+    /// What a file's name says, if it has the contract's form.
+    fn named(&self, file_name: &str) -> Result<Option<file_name::Named>, WarehouseError> {
+        file_name::read(&self.file_name, file_name)
+    }
+
+    /// Whether rows take a day from the file's period.
+    fn needs_period(&self) -> bool {
+        self.columns.iter().any(|column| column.rule == Rule::PeriodDay)
+    }
+
+    /// Whether rows name customers by their service number.
+    fn resolves_numbers(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.rule, Rule::CustomerOfNumber { .. }))
     }
 }

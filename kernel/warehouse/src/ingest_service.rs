@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use backplane_proto::ingest::v1::{
-    AppendRequest, AppendResponse, ImportFileRequest, ListFeedStatusesRequest, ListFeedStatusesResponse, ListQuarantineRequest, ListQuarantineResponse,
-    ReplayQuarantineRequest, ReplayQuarantineResponse, ingest_server,
+    AppendRequest, AppendResponse, ImportFileRequest, ListCompletenessRequest, ListCompletenessResponse, ListFeedStatusesRequest, ListFeedStatusesResponse,
+    ListFeedsRequest, ListFeedsResponse, ListQuarantineRequest, ListQuarantineResponse, PutFeedRequest, PutFeedResponse, ReplayQuarantineRequest,
+    ReplayQuarantineResponse, RetractFileRequest, RetractFileResponse, TryFeedRequest, TryFeedResponse, ingest_server,
 };
 use kernel_base::context_of;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{append::call, feed, warehouse::Inner};
+use crate::{append::call, contracts::Draft, feed, warehouse::Inner};
 
 /// `backplane.ingest.v1.Ingest`: the door; the verbs are in files of their own.
 pub(crate) struct IngestService {
@@ -33,6 +34,35 @@ impl ingest_server::Ingest for IngestService {
     async fn import_file(&self, request: Request<Streaming<ImportFileRequest>>) -> Result<Response<Self::ImportFileStream>, Status> {
         let context = context_of(&request)?;
         Ok(Response::new(feed::receive(&self.inner.importer, &context, request.into_inner()).await?))
+    }
+
+    async fn retract_file(&self, request: Request<RetractFileRequest>) -> Result<Response<RetractFileResponse>, Status> {
+        let context = context_of(&request)?;
+        let (importer, request) = (self.inner.importer.clone(), request.into_inner());
+        Ok(Response::new(self.inner.engine.run(async move { feed::retract(&importer, &context, request).await }).await?))
+    }
+
+    async fn try_feed(&self, request: Request<TryFeedRequest>) -> Result<Response<TryFeedResponse>, Status> {
+        let (importer, request) = (self.inner.importer.clone(), request.into_inner());
+        Ok(Response::new(self.inner.engine.run(async move { feed::try_feed(&importer, request).await }).await?))
+    }
+
+    async fn list_feeds(&self, request: Request<ListFeedsRequest>) -> Result<Response<ListFeedsResponse>, Status> {
+        Ok(Response::new(feed::list_feeds(&self.inner.contracts, request.into_inner()).await?))
+    }
+
+    async fn put_feed(&self, request: Request<PutFeedRequest>) -> Result<Response<PutFeedResponse>, Status> {
+        let context = context_of(&request)?;
+        let PutFeedRequest { document, after_revision } = request.into_inner();
+        let draft = Draft { document: &document, after_revision, principal: context.caller_id() };
+        let (name, revision) = self.inner.contracts.put_feed(draft).await?;
+        Ok(Response::new(PutFeedResponse { name, revision }))
+    }
+
+    async fn list_completeness(&self, request: Request<ListCompletenessRequest>) -> Result<Response<ListCompletenessResponse>, Status> {
+        let context = context_of(&request)?;
+        let (importer, request) = (self.inner.importer.clone(), request.into_inner());
+        Ok(Response::new(self.inner.engine.run(async move { feed::list_completeness(&importer, &context, request).await }).await?))
     }
 
     async fn list_feed_statuses(&self, request: Request<ListFeedStatusesRequest>) -> Result<Response<ListFeedStatusesResponse>, Status> {

@@ -2,7 +2,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -22,17 +22,18 @@ use datafusion::{
 };
 use datafusion_ducklake::{
     ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, SqliteMetadataProvider, SqliteMetadataWriter, WriteMode,
+    metadata_provider::DuckLakeTableColumn,
 };
 use kernel_storage::SyncedFiles;
 
-use self::cache::TableCache;
+use self::opened::Tables;
 use crate::error::WarehouseError;
 
-mod cache;
 mod commit;
 mod keys;
+mod opened;
 
-pub(crate) use commit::LakeTransaction;
+pub(crate) use commit::{LakeTransaction, Staged};
 pub(crate) use keys::{RowKey, key_is_one_of, row_keys};
 
 /// The tables: a SQLite catalog and Parquet files, all through datafusion-ducklake, which only this folder names.
@@ -44,9 +45,13 @@ pub(crate) struct Lake {
     writer: DuckLakeTableWriter,
     provider: Arc<SqliteMetadataProvider>,
     runtime_env: Arc<RuntimeEnv>,
-    tables: Mutex<TableCache>,
+    tables: Mutex<Tables>,
+    /// The newest snapshot when the catalog was opened.
+    opened_at: i64,
     newest: AtomicI64,
     committing: tokio::sync::Mutex<()>,
+    /// Whether a commit ended so that nobody knows if it landed.
+    in_doubt: AtomicBool,
 }
 
 /// Names a table: those of callers' datasets and the kernel's own live in two schemas, and no query session ever sees the second.
@@ -89,49 +94,69 @@ impl Lake {
             writer: writer.with_compression(Compression::SNAPPY),
             provider,
             runtime_env: runtime_env(store)?,
-            tables: Mutex::new(TableCache::default()),
+            tables: Mutex::new(Tables::default()),
+            opened_at: newest,
             newest: AtomicI64::new(newest),
             committing: tokio::sync::Mutex::new(()),
+            in_doubt: AtomicBool::new(false),
         })
     }
 
-    /// Makes the table if it is missing.
+    /// Brings the tables that are there to these schemas: adds the nullable columns that they lack at their end; rows that are there have null in them. A table
+    /// that is not there is made by its first rows.
     ///
     /// # Errors
-    /// When it is there with other columns: contracts change only by a migration, which this release does not have.
-    pub(crate) async fn create_table(&self, table: &TableName, schema: &Schema) -> Result<(), WarehouseError> {
-        if let Some(existing) = self.table(self.newest(), table).await? {
-            if same_columns(&existing.schema(), schema) {
-                return Ok(());
+    /// When a table has columns that are not the schema's.
+    pub(crate) async fn reconcile(&self, tables: &[(TableName, SchemaRef)]) -> Result<(), WarehouseError> {
+        let snapshot = self.newest();
+        let there = self.provider.list_all_tables(snapshot).map_err(failed("listing the tables"))?;
+        for (name, schema) in tables {
+            let Some(table) = there.iter().find(|there| there.schema_name == name.schema && there.table.table_name == name.name) else {
+                continue;
+            };
+            let columns = self.provider.get_table_structure(table.table.table_id, snapshot).map_err(failed("reading the columns of a table"))?;
+            let wanted = column_definitions(schema)?;
+            match missing_columns(&columns, &wanted) {
+                Some(0) => {}
+                Some(_) => self.add_columns(name, &wanted).await?,
+                None => {
+                    let problem = format!("the table '{}' has other columns than its contract: restore the contract or the data folder", name.name);
+                    return Err(WarehouseError::broken(problem));
+                }
             }
-            return Err(WarehouseError::broken(format!(
-                "the table '{}' has other columns than its contract: restore the contract or the data folder",
-                table.name
-            )));
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(name.clone(), 0);
         }
-        let columns: Vec<ColumnDef> = schema
-            .fields()
-            .iter()
-            .map(|field| ColumnDef::from_arrow(field.name(), field.data_type(), field.is_nullable()))
-            .collect::<Result<_, _>>()
-            .map_err(failed("describing a table"))?;
-        let _one_at_a_time = self.committing.lock().await;
-        let setup = self.metadata.begin_write_transaction(table.schema, &table.name, &columns, WriteMode::Append).map_err(failed("beginning a table"))?;
-        let made = self
-            .metadata
-            .publish_snapshot(
-                setup.table_id,
-                table.schema,
-                &table.name,
-                setup.snapshot_id,
-                WriteMode::Append,
-                setup.base_snapshot_id,
-                &columns,
-                &setup.field_ids,
-            )
-            .map_err(failed("making a table"))?;
-        self.newest.store(made.snapshot_id, Ordering::SeqCst);
         Ok(())
+    }
+
+    async fn add_columns(&self, table: &TableName, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
+        let _one_at_a_time = self.committing.lock().await;
+        let setup =
+            self.metadata.begin_write_transaction(table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
+        let changed = self.metadata.publish_snapshot(
+            setup.table_id,
+            table.schema,
+            &table.name,
+            setup.snapshot_id,
+            WriteMode::Append,
+            setup.base_snapshot_id,
+            columns,
+            &setup.field_ids,
+        );
+        let snapshot_id = changed.map_err(failed("adding columns"))?.snapshot_id;
+        self.newest.store(snapshot_id, Ordering::SeqCst);
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot_id);
+        Ok(())
+    }
+
+    /// Whether the table has had rows.
+    pub(crate) fn is_there(&self, table: &TableName) -> bool {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).changed_at(table).is_some()
+    }
+
+    /// The newest snapshot in which the table changed, 0 when it did not since this process began: what was read of it at that snapshot still holds.
+    pub(crate) fn changed_at(&self, table: &TableName) -> i64 {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).changed_at(table).unwrap_or(0)
     }
 
     pub(crate) fn newest(&self) -> i64 {
@@ -150,11 +175,20 @@ impl Lake {
     }
 
     /// The table as it was at a snapshot, `None` when it was not there yet. Kept, since reading a table's description from the catalog takes tens of
-    /// milliseconds.
+    /// milliseconds; commits to other tables do not make it stale.
     pub(crate) async fn table(&self, snapshot: i64, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>, WarehouseError> {
-        if let Some(known) = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(snapshot, table) {
-            return Ok(Some(known));
-        }
+        let snapshot = {
+            let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(changed_at) = tables.changed_at(table) else {
+                return Ok(None);
+            };
+            // Between its last change and now the table was always the same.
+            let snapshot = if snapshot >= changed_at { changed_at.max(self.opened_at) } else { snapshot };
+            if let Some(known) = tables.get(snapshot, table) {
+                return Ok(Some(known));
+            }
+            snapshot
+        };
         let catalog = DuckLakeCatalog::with_snapshot(self.provider.clone(), snapshot).map_err(failed("opening a snapshot"))?;
         let Some(schema) = catalog.schema(table.schema) else {
             return Ok(None);
@@ -188,9 +222,25 @@ impl Lake {
         self.session().read_table(provider).map(Some).map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })
     }
 
+    /// Begins to write what a commit will publish; several may write at once.
+    pub(crate) fn stage(&self) -> Staged<'_> {
+        Staged::new(self)
+    }
+
     /// Begins a commit; there is one at a time, the others wait.
-    pub(crate) async fn begin(&self) -> LakeTransaction<'_> {
-        LakeTransaction::new(self, self.committing.lock().await)
+    ///
+    /// # Errors
+    /// When an earlier commit left the catalog in doubt.
+    pub(crate) async fn begin(&self) -> Result<LakeTransaction<'_>, WarehouseError> {
+        self.stage().begin().await
+    }
+
+    fn current_snapshot(&self) -> Result<i64, DuckLakeError> {
+        self.provider.get_current_snapshot()
+    }
+
+    fn refuse_in_doubt(&self) -> Result<(), WarehouseError> {
+        if self.in_doubt.load(Ordering::SeqCst) { Err(WarehouseError::InDoubt) } else { Ok(()) }
     }
 
     /// The environment that sessions build theirs from: it knows the files, and caches their footers.
@@ -236,13 +286,18 @@ fn plain(data_type: &DataType) -> DataType {
     if data_type.is_string() { DataType::Utf8 } else { data_type.clone() }
 }
 
-fn same_columns(table: &SchemaRef, contract: &Schema) -> bool {
-    table.fields().len() == contract.fields().len()
-        && table
-            .fields()
-            .iter()
-            .zip(contract.fields())
-            .all(|(a, b)| a.name() == b.name() && plain(a.data_type()) == *b.data_type() && a.is_nullable() == b.is_nullable())
+fn column_definitions(schema: &Schema) -> Result<Vec<ColumnDef>, WarehouseError> {
+    let definition = |field: &Arc<Field>| ColumnDef::from_arrow(field.name(), field.data_type(), field.is_nullable());
+    schema.fields().iter().map(definition).collect::<Result<_, _>>().map_err(failed("describing a table"))
+}
+
+/// How many columns the table lacks at its end, all of them nullable; `None` when it differs in another way.
+fn missing_columns(table: &[DuckLakeTableColumn], wanted: &[ColumnDef]) -> Option<usize> {
+    let missing = wanted.len().checked_sub(table.len())?;
+    let is_same =
+        |(a, b): (&DuckLakeTableColumn, &ColumnDef)| a.column_name == b.name() && a.column_type == b.ducklake_type() && a.is_nullable == b.is_nullable();
+    let may_be_added = wanted.iter().skip(table.len()).all(ColumnDef::is_nullable);
+    (table.iter().zip(wanted).all(is_same) && may_be_added).then_some(missing)
 }
 
 fn failed(doing: &'static str) -> impl Fn(DuckLakeError) -> WarehouseError {

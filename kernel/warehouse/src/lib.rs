@@ -13,6 +13,7 @@ mod warehouse;
 
 // What a dataset is, and values on their way to a column.
 mod contract;
+mod contracts;
 mod day;
 mod rows;
 mod timestamp;
@@ -30,5 +31,6 @@ mod query;
 mod warehouse_service;
 
 pub use error::WarehouseError;
+pub use feed::DropFolder;
 pub use settings::{QueryLimits, WarehouseSettings};
 pub use warehouse::Warehouse;

@@ -141,7 +141,7 @@ impl<'a> Turn<'a> {
 
 async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {
     let statement = statement::parse(&asked.request.sql)?;
-    let session = guarded_session(&inner.lake, &inner.datasets, &asked.context.rights, snapshot_id, asked.memory_bytes_max).await?;
+    let session = guarded_session(&inner.lake, &inner.contracts.datasets(), &asked.context.rights, snapshot_id, asked.memory_bytes_max)?;
     let logical = statement::plan(&session, statement).await?;
     let logical = parameters::bind(logical, &asked.request.parameters)?;
     let state = session.state();

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, RecordBatch,
@@ -10,11 +10,11 @@ use arrow_schema::{DataType, SchemaRef, TimeUnit};
 
 use crate::error::WarehouseError;
 
-/// One cell, as the six types of a contract.
+/// One cell, as the six types of a contract. Text is borrowed where the row is read from a text that lives longer.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum Cell<'a> {
     Null,
-    Text(String),
+    Text(Cow<'a, str>),
     Integer(i64),
     Real(f64),
     Boolean(bool),
@@ -24,33 +24,36 @@ pub(crate) enum Value {
     Day(i32),
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Value::Text(text.to_owned())
+/// A cell that holds its own text.
+pub(crate) type Value = Cell<'static>;
+
+impl<'a> From<&'a str> for Cell<'a> {
+    fn from(text: &'a str) -> Self {
+        Cell::Text(Cow::Borrowed(text))
     }
 }
 
-impl From<String> for Value {
+impl From<String> for Cell<'_> {
     fn from(text: String) -> Self {
-        Value::Text(text)
+        Cell::Text(Cow::Owned(text))
     }
 }
 
-impl From<i64> for Value {
+impl From<i64> for Cell<'_> {
     fn from(number: i64) -> Self {
         Value::Integer(number)
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for Cell<'_> {
     fn from(number: u64) -> Self {
         Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
-impl<T: Into<Value>> From<Option<T>> for Value {
+impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
     fn from(value: Option<T>) -> Self {
-        value.map_or(Value::Null, Into::into)
+        value.map_or(Cell::Null, Into::into)
     }
 }
 
@@ -76,7 +79,12 @@ impl RowsBuilder {
     }
 
     /// Adds a row; every value must have its column's type.
-    pub(crate) fn push(&mut self, row: Vec<Value>) -> Result<(), WarehouseError> {
+    pub(crate) fn push(&mut self, row: Vec<Cell<'_>>) -> Result<(), WarehouseError> {
+        self.push_cells(&row)
+    }
+
+    /// The same from cells that are used again for the next row.
+    pub(crate) fn push_cells(&mut self, row: &[Cell<'_>]) -> Result<(), WarehouseError> {
         if row.len() != self.columns.len() {
             return Err(WarehouseError::broken(format!("a row of {} values for {} columns", row.len(), self.columns.len())));
         }
@@ -110,20 +118,20 @@ impl ColumnBuilder {
     }
 
     /// Whether the value fitted.
-    fn push(&mut self, value: Value) -> bool {
-        match (self, value) {
-            (ColumnBuilder::Text(builder), Value::Text(text)) => builder.append_value(text),
-            (ColumnBuilder::Integer(builder), Value::Integer(number)) => builder.append_value(number),
-            (ColumnBuilder::Real(builder), Value::Real(number)) => builder.append_value(number),
-            (ColumnBuilder::Boolean(builder), Value::Boolean(truth)) => builder.append_value(truth),
-            (ColumnBuilder::Instant(builder), Value::Instant(micros)) => builder.append_value(micros),
-            (ColumnBuilder::Day(builder), Value::Day(day)) => builder.append_value(day),
-            (ColumnBuilder::Text(builder), Value::Null) => builder.append_null(),
-            (ColumnBuilder::Integer(builder), Value::Null) => builder.append_null(),
-            (ColumnBuilder::Real(builder), Value::Null) => builder.append_null(),
-            (ColumnBuilder::Boolean(builder), Value::Null) => builder.append_null(),
-            (ColumnBuilder::Instant(builder), Value::Null) => builder.append_null(),
-            (ColumnBuilder::Day(builder), Value::Null) => builder.append_null(),
+    fn push(&mut self, cell: &Cell<'_>) -> bool {
+        match (self, cell) {
+            (ColumnBuilder::Text(builder), Cell::Text(text)) => builder.append_value(text),
+            (ColumnBuilder::Integer(builder), Cell::Integer(number)) => builder.append_value(*number),
+            (ColumnBuilder::Real(builder), Cell::Real(number)) => builder.append_value(*number),
+            (ColumnBuilder::Boolean(builder), Cell::Boolean(truth)) => builder.append_value(*truth),
+            (ColumnBuilder::Instant(builder), Cell::Instant(micros)) => builder.append_value(*micros),
+            (ColumnBuilder::Day(builder), Cell::Day(day)) => builder.append_value(*day),
+            (ColumnBuilder::Text(builder), Cell::Null) => builder.append_null(),
+            (ColumnBuilder::Integer(builder), Cell::Null) => builder.append_null(),
+            (ColumnBuilder::Real(builder), Cell::Null) => builder.append_null(),
+            (ColumnBuilder::Boolean(builder), Cell::Null) => builder.append_null(),
+            (ColumnBuilder::Instant(builder), Cell::Null) => builder.append_null(),
+            (ColumnBuilder::Day(builder), Cell::Null) => builder.append_null(),
             _ => return false,
         }
         true
@@ -141,16 +149,16 @@ impl ColumnBuilder {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for Cell<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Null => f.write_str("null"),
-            Value::Text(text) => f.write_str(text),
-            Value::Integer(number) => write!(f, "{number}"),
-            Value::Real(number) => write!(f, "{number}"),
-            Value::Boolean(truth) => write!(f, "{truth}"),
-            Value::Instant(micros) => write!(f, "{micros}"),
-            Value::Day(day) => write!(f, "{day}"),
+            Cell::Null => f.write_str("null"),
+            Cell::Text(text) => f.write_str(text),
+            Cell::Integer(number) => write!(f, "{number}"),
+            Cell::Real(number) => write!(f, "{number}"),
+            Cell::Boolean(truth) => write!(f, "{truth}"),
+            Cell::Instant(micros) => write!(f, "{micros}"),
+            Cell::Day(day) => write!(f, "{day}"),
         }
     }
 }
@@ -161,8 +169,8 @@ pub(crate) fn value_at(array: &dyn Array, row: usize) -> Result<Value, Warehouse
         return Ok(Value::Null);
     }
     let value = match array.data_type() {
-        DataType::Utf8 => array.as_string_opt::<i32>().map(|texts| Value::from(texts.value(row))),
-        DataType::Utf8View => array.as_string_view_opt().map(|texts| Value::from(texts.value(row))),
+        DataType::Utf8 => array.as_string_opt::<i32>().map(|texts| Value::from(texts.value(row).to_owned())),
+        DataType::Utf8View => array.as_string_view_opt().map(|texts| Value::from(texts.value(row).to_owned())),
         DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|numbers| Value::Integer(numbers.value(row))),
         DataType::Float64 => array.as_primitive_opt::<Float64Type>().map(|numbers| Value::Real(numbers.value(row))),
         DataType::Boolean => array.as_boolean_opt().map(|truths| Value::Boolean(truths.value(row))),

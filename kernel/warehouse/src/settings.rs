@@ -6,10 +6,11 @@ pub struct WarehouseSettings {
     /// Folder of the catalog, the Parquet files, the uploads and the visitor key.
     pub dir: PathBuf,
     pub query: QueryLimits,
-    // Limit: lines of a feed file that are committed together. A commit costs two syncs of the disk, about 10 ms, which 50,000 lines (0.2 s of parsing) hide;
-    // more only holds more rows in memory, about 50 MB at this size.
+    // Limit: text of a feed file that is committed together, and its lines. A commit costs two syncs of the disk, about 10 ms, which this much hides; more only
+    // holds more rows in memory. A file of up to this size is one snapshot.
+    pub chunk_bytes: usize,
     pub chunk_lines: usize,
-    // Limit: size of one feed file. A province's busiest portal writes about 1 GiB a day; a file beyond this is a mistake and would fill the inbox.
+    // Limit: size of one feed file. A province's busiest portal writes about 1 GiB a day; a file of all cities for a month has ten; one beyond this is a mistake and would fill the inbox.
     pub file_bytes_max: u64,
 }
 
@@ -27,7 +28,7 @@ pub struct QueryLimits {
 impl WarehouseSettings {
     /// The defaults, in `dir`.
     pub fn in_dir(dir: impl Into<PathBuf>) -> WarehouseSettings {
-        WarehouseSettings { dir: dir.into(), query: QueryLimits::default(), chunk_lines: 50_000, file_bytes_max: 4 << 30 }
+        WarehouseSettings { dir: dir.into(), query: QueryLimits::default(), chunk_bytes: 32 << 20, chunk_lines: 1_000_000, file_bytes_max: 16 << 30 }
     }
 }
 

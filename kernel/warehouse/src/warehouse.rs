@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use backplane_proto::{ingest::v1::ingest_server, warehouse::v1::warehouse_server};
 use kernel_base::Clock;
-use tokio::sync::Semaphore;
+use kernel_storage::RowStore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     append::Appender,
-    contract::Datasets,
+    contracts::Contracts,
     engine::Engine,
     error::WarehouseError,
-    feed::Importer,
+    feed::{self, DropFolder, Importer},
     ingest_service::IngestService,
     lake::{Lake, TableName},
     settings::WarehouseSettings,
@@ -25,7 +26,7 @@ pub struct Warehouse {
 /// What the services share.
 pub(crate) struct Inner {
     pub(crate) settings: WarehouseSettings,
-    pub(crate) datasets: Arc<Datasets>,
+    pub(crate) contracts: Arc<Contracts>,
     pub(crate) lake: Arc<Lake>,
     pub(crate) appender: Arc<Appender>,
     pub(crate) importer: Arc<Importer>,
@@ -35,27 +36,30 @@ pub(crate) struct Inner {
 }
 
 impl Warehouse {
-    /// Opens the warehouse in its folder, making what is missing: catalog, tables, visitor key.
+    /// Opens the warehouse in its folder, making what is missing: catalog, visitor key, first contracts.
     ///
     /// # Errors
     /// When the folder cannot be written, a contract is wrong, or a table does not fit its contract.
-    pub async fn open(settings: WarehouseSettings, clock: Clock) -> Result<Warehouse, WarehouseError> {
+    pub async fn open(settings: WarehouseSettings, rows: RowStore, clock: Clock) -> Result<Warehouse, WarehouseError> {
         std::fs::create_dir_all(&settings.dir).map_err(WarehouseError::storage("making the folder of the warehouse"))?;
         let engine = Engine::start()?;
-        let (dir, datasets) = (settings.dir.clone(), Arc::new(Datasets::seeds()?));
-        let seeds = datasets.clone();
-        let appender = engine.run(async move {
-            let lake = Arc::new(Lake::open(&dir).await?);
-            for contract in seeds.iter() {
-                lake.create_table(&TableName::dataset(&contract.name), &contract.table_schema()).await?;
+        let opening = {
+            let settings = settings.clone();
+            async move {
+                let contracts = Arc::new(Contracts::open(rows, clock.clone()).await?);
+                let lake = Arc::new(Lake::open(&settings.dir).await?);
+                let datasets = contracts.datasets();
+                let tables: Vec<_> = datasets.iter().map(|contract| (TableName::dataset(&contract.name), contract.table_schema())).collect();
+                lake.reconcile(&tables).await?;
+                let appender = Arc::new(Appender::open(lake, clock).await?);
+                let importer = Arc::new(Importer::open(&settings, contracts.clone(), appender.clone(), Handle::current()).await?);
+                Ok((contracts, appender, importer))
             }
-            Appender::open(lake, clock).await
-        });
-        let appender = Arc::new(appender.await?);
-        let importer = Arc::new(Importer::open(&settings, datasets.clone(), appender.clone(), engine.handle().clone())?);
+        };
+        let (contracts, appender, importer) = engine.run(opening).await?;
         let queries = Semaphore::new(settings.query.running_max);
         let lake = appender.lake().clone();
-        Ok(Warehouse { inner: Arc::new(Inner { settings, datasets, lake, appender, importer, queries, engine }) })
+        Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, appender, importer, queries, engine }) })
     }
 
     /// Reading, as the bus mounts it.
@@ -75,6 +79,15 @@ impl Warehouse {
     pub async fn resume_imports(&self) -> Result<usize, WarehouseError> {
         let importer = self.inner.importer.clone();
         self.inner.engine.run(async move { importer.resume().await }).await
+    }
+
+    /// Takes the files that platforms leave in a folder until the warehouse closes.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub async fn watch_drop_folder(&self, folder: DropFolder) -> Result<(), WarehouseError> {
+        let importer = self.inner.importer.clone();
+        self.inner.engine.run(async move { feed::watch_drop_folder(importer, folder).await }).await
     }
 
     /// Stops imports between two commits and lets no query begin. What is cut off goes on with the next start.

@@ -1,10 +1,13 @@
 use std::sync::Arc;
 
-use backplane_proto::warehouse::v1::{Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, QueryRequest, warehouse_server};
+use backplane_proto::warehouse::v1::{
+    Dataset, DatasetContract, DescribeDatasetRequest, GetDatasetContractRequest, ListDatasetsRequest, ListDatasetsResponse, PutDatasetRequest,
+    PutDatasetResponse, QueryRequest, warehouse_server,
+};
 use kernel_base::{Page, context_of};
 use tonic::{Request, Response, Status};
 
-use crate::{datasets, error::WarehouseError, query, warehouse::Inner};
+use crate::{contracts::Draft, datasets, error::WarehouseError, query, warehouse::Inner};
 
 /// `backplane.warehouse.v1.Warehouse`: the door; the verbs are in files of their own.
 pub(crate) struct WarehouseService {
@@ -39,5 +42,20 @@ impl warehouse_server::Warehouse for WarehouseService {
         let dataset = request.into_inner().dataset;
         let inner = self.inner.clone();
         Ok(Response::new(self.inner.engine.run(async move { datasets::describe(&inner, &context, &dataset).await }).await?))
+    }
+
+    async fn get_dataset_contract(&self, request: Request<GetDatasetContractRequest>) -> Result<Response<DatasetContract>, Status> {
+        Ok(Response::new(datasets::contract(&self.inner.contracts, &request.into_inner().name).await?))
+    }
+
+    async fn put_dataset(&self, request: Request<PutDatasetRequest>) -> Result<Response<PutDatasetResponse>, Status> {
+        let context = context_of(&request)?;
+        let (inner, PutDatasetRequest { document, after_revision }) = (self.inner.clone(), request.into_inner());
+        let put = async move {
+            let draft = Draft { document: &document, after_revision, principal: context.caller_id() };
+            inner.contracts.put_dataset(&inner.lake, draft).await
+        };
+        let (name, revision) = self.inner.engine.run(put).await?;
+        Ok(Response::new(PutDatasetResponse { name, revision }))
     }
 }

@@ -79,11 +79,11 @@ impl Setup {
         Ok(())
     }
 
-    /// Imports the cities, and the log as two cities' files.
-    pub(super) async fn import(&self, log: &Path, cities: &Path) -> anyhow::Result<()> {
-        say(format!("    {}", feed::describe(&feed::import(&self.in_city("440000")?, "ref.city", cities).await?)));
+    /// Imports the province's files, and the log as two cities' files.
+    pub(super) async fn import(&self, province: &Path, log: &Path) -> anyhow::Result<()> {
+        feed::print_loaded(&feed::load_folder(&self.administrator, province).await?);
         for (city, path) in split(log, [FOSHAN.city.parse()?, DONGGUAN.city.parse()?], &self.dir)? {
-            say(format!("    {}", feed::describe(&feed::import(&self.in_city(&city.to_string())?, "portal.access", &path).await?)));
+            say(format!("    {}", feed::describe(&feed::import(&self.in_city(&city.to_string())?, "portal.access", &path, "").await?)));
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: RunArguments) -> anyhow::Result<()> {
 async fn exercise(arguments: &RunArguments, connection: &Connection, wasm: &std::path::Path) -> anyhow::Result<String> {
     for file in &arguments.files {
         let (feed, path) = file.split_once('=').with_context(|| format!("'{file}' is not feed=path"))?;
-        say(feed::describe(&feed::import(connection, feed, path.as_ref()).await?));
+        say(feed::describe(&feed::import(connection, feed, path.as_ref(), "").await?));
     }
     // Installing is for the whole province, whatever city is called in.
     let version = install(&Connection { city: None, ..connection.clone() }, wasm).await?;

@@ -3,7 +3,7 @@ use backplane_proto::ingest::v1::{AppendRequest, AppendResponse};
 use kernel_base::{CallContext, City, PrincipalId};
 use sha2::{Digest, Sha256};
 
-use super::{Batch, Source, incoming};
+use super::{Batch, Change, Source, incoming};
 use crate::{
     contract::{DatasetContract, Visibility},
     error::WarehouseError,
@@ -23,7 +23,7 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
     let city = context.required_city("ingest.append")?;
     context.require("dataset.write", Some(&request.dataset), city)?;
     let unknown = || WarehouseError::DatasetNotWritable { dataset: request.dataset.chars().take(80).collect() };
-    let contract = inner.datasets.get(&request.dataset).ok_or_else(unknown)?.clone();
+    let contract = inner.contracts.datasets().get(&request.dataset).ok_or_else(unknown)?.clone();
     if contract.visibility == Visibility::Shared {
         // Rows that every city reads are the province's to write.
         context.require("dataset.write", Some(&request.dataset), City::PROVINCE)?;
@@ -39,7 +39,7 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
         city,
         feed: None,
         file: None,
-        rows,
+        change: Change::Add { rows, duplicates: 0, restates: None },
         quarantined: Vec::new(),
         resolved: Vec::new(),
     };

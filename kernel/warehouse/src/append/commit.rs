@@ -5,19 +5,36 @@ use std::{
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::SchemaRef;
+use datafusion::{
+    logical_expr::Expr,
+    prelude::{col, lit},
+};
+use kernel_base::City;
 
-use super::{Appender, Batch, Committed, Known, keys, latest, tables};
+use super::{Appender, Batch, Change, Committed, Known, RowSource, keys, latest, tables};
 use crate::{
-    contract::{DatasetContract, Mode},
+    contract::{CITY, DatasetContract, Mode, SOURCE},
     error::WarehouseError,
-    lake::{LakeTransaction, TableName, key_is_one_of},
-    rows::{RowsBuilder, Value},
+    lake::{LakeTransaction, Staged, TableName, key_is_one_of},
+    rows::{Cell, RowsBuilder, Value},
 };
 
 /// What staging the rows came to.
-struct Staged {
+#[derive(Default)]
+struct StagedRows {
     rows: u64,
     unchanged: u64,
+    removed: u64,
+}
+
+/// A batch whose rows are written, as far as they can be before its turn.
+pub(crate) struct Prepared<'a> {
+    appender: &'a Appender,
+    staged: Staged<'a>,
+    batch: Batch,
+    now: i64,
+    /// Whether the rows are in their file.
+    is_written: bool,
 }
 
 impl Appender {
@@ -26,23 +43,24 @@ impl Appender {
     /// # Errors
     /// IDEMPOTENCY_KEY_REUSED when the key came with other content.
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Committed, WarehouseError> {
-        let mut transaction = self.lake.begin().await;
-        if let Some(known) = self.known(&batch.key).await? {
-            return repeated(&batch, known);
+        self.prepare(batch).await?.commit().await
+    }
+
+    /// Writes the rows of a batch that only adds, so that several batches write at once and only their commits wait for each other.
+    pub(crate) async fn prepare(&self, batch: Batch) -> Result<Prepared<'_>, WarehouseError> {
+        let (mut staged, now) = (self.lake.stage(), self.clock.now_micros());
+        let mut is_written = false;
+        let table = TableName::dataset(&batch.dataset.name);
+        // The first rows make their table, which two may not do at once.
+        if let (Change::Add { rows, restates: None, .. }, Mode::Append, true) = (&batch.change, batch.dataset.mode, self.lake.is_there(&table))
+            && self.known(&batch.key).await?.is_none()
+        {
+            let schema = batch.dataset.table_schema();
+            let rows = with_hidden(&schema, rows, &batch, now)?;
+            staged.append(&table, &schema, &[rows]).await?;
+            is_written = true;
         }
-        let now = self.clock.now_micros();
-        let staged = stage_rows(&mut transaction, &batch, now).await?;
-        stage_quarantine(&mut transaction, &batch, now).await?;
-        stage_resolutions(&mut transaction, &batch, now).await?;
-        let record = one_row(tables::batch(), record(&batch, &staged, now))?;
-        transaction.append_stamped(&TableName::kernel(tables::BATCH), &tables::batch(), &[record], "snapshot_id").await?;
-        let landed = transaction.commit().await?;
-        let snapshot_id = landed.snapshot_id;
-        let known = Known { digest: batch.digest, rows: staged.rows, snapshot_id };
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.key, known);
-        // Only now may the next commit look the key up.
-        drop(landed);
-        Ok(Committed { snapshot_id, rows: staged.rows, repeated: false })
+        Ok(Prepared { appender: self, staged, batch, now, is_written })
     }
 
     async fn known(&self, key: &str) -> Result<Option<Known>, WarehouseError> {
@@ -54,34 +72,95 @@ impl Appender {
     }
 }
 
-fn repeated(batch: &Batch, known: Known) -> Result<Committed, WarehouseError> {
+impl Prepared<'_> {
+    /// Commits in its turn.
+    ///
+    /// # Errors
+    /// IDEMPOTENCY_KEY_REUSED when the key came with other content.
+    pub(crate) async fn commit(self) -> Result<Committed, WarehouseError> {
+        let Prepared { appender, staged, batch, now, is_written } = self;
+        let mut transaction = staged.begin().await?;
+        if let Some(known) = appender.known(&batch.key).await? {
+            return repeated(&batch, known, now);
+        }
+        let counts = match &batch.change {
+            Change::Add { rows, .. } if is_written => StagedRows { rows: rows.num_rows() as u64, ..StagedRows::default() },
+            _ => stage_rows(&mut transaction, &batch, now).await?,
+        };
+        stage_quarantine(&mut transaction, &batch, now).await?;
+        stage_resolutions(&mut transaction, &batch, now).await?;
+        let record = one_row(tables::batch(), record(&batch, &counts, now))?;
+        transaction.append_stamped(&TableName::kernel(tables::BATCH), &tables::batch(), &[record], "snapshot_id").await?;
+        let landed = transaction.commit().await?;
+        let snapshot_id = landed.snapshot_id;
+        let StagedRows { rows, unchanged, removed } = counts;
+        let known = Known { digest: batch.digest, rows, snapshot_id };
+        appender.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.key, known);
+        // Only now may the next commit look the key up.
+        drop(landed);
+        Ok(Committed { snapshot_id, rows, unchanged, removed, repeated: false, committed_at: now })
+    }
+}
+
+fn repeated(batch: &Batch, known: Known, now: i64) -> Result<Committed, WarehouseError> {
     if known.digest == batch.digest {
-        return Ok(Committed { snapshot_id: known.snapshot_id, rows: known.rows, repeated: true });
+        return Ok(Committed { snapshot_id: known.snapshot_id, rows: known.rows, unchanged: 0, removed: 0, repeated: true, committed_at: now });
     }
     // The key as its caller sent it: what stands before it says whose it is.
     let key = batch.key.rsplit('/').next().unwrap_or(&batch.key).to_owned();
     Err(WarehouseError::IdempotencyKeyReused { key })
 }
 
-async fn stage_rows(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<Staged, WarehouseError> {
+async fn stage_rows(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<StagedRows, WarehouseError> {
     let contract = &batch.dataset;
     let (table, schema) = (TableName::dataset(&contract.name), contract.table_schema());
-    match contract.mode {
-        Mode::Append => {
-            let rows = with_hidden(&schema, &batch.rows, batch, now)?;
-            transaction.append(&table, &schema, &[rows]).await?;
-            Ok(Staged { rows: batch.rows.num_rows() as u64, unchanged: 0 })
+    match (&batch.change, contract.mode) {
+        (Change::Add { rows, restates, .. }, Mode::Append) => {
+            let count = rows.num_rows() as u64;
+            let rows = with_hidden(&schema, rows, batch, now)?;
+            let removed = match restates {
+                None => transaction.append(&table, &schema, &[rows]).await.map(|()| 0)?,
+                Some(source) => transaction.replace(&table, &schema, &[rows], of_source(batch.city, source)).await?,
+            };
+            Ok(StagedRows { rows: count, unchanged: 0, removed })
         }
-        Mode::Latest => {
-            let merge = latest::merge(transaction, contract, &batch.rows).await?;
+        // What a file restates of such a dataset is told by the keys.
+        (Change::Add { rows, .. }, Mode::Latest) => {
+            let merge = latest::merge(transaction, contract, batch.city, &row_source(batch), rows).await?;
             let rows = with_hidden(&schema, &merge.rows, batch, now)?;
             if merge.replaced.is_empty() {
                 transaction.append(&table, &schema, &[rows]).await?;
             } else {
-                transaction.replace(&table, &schema, &[rows], key_is_one_of(&key_columns(contract), Arc::new(merge.replaced))).await?;
+                let replaced = key_is_one_of(&key_columns(contract), Arc::new(merge.replaced));
+                transaction.replace(&table, &schema, &[rows], latest::in_city(contract, batch.city, replaced)).await?;
             }
-            Ok(Staged { rows: merge.rows.num_rows() as u64, unchanged: merge.unchanged })
+            Ok(StagedRows { rows: merge.rows.num_rows() as u64, unchanged: merge.unchanged, removed: 0 })
         }
+        (Change::TakeBack { source, .. }, Mode::Append) => {
+            let removed = transaction.replace(&table, &schema, &[], of_source(batch.city, source)).await?;
+            Ok(StagedRows { removed, ..StagedRows::default() })
+        }
+        (Change::TakeBack { source, before_snapshot_id }, Mode::Latest) => {
+            let before = latest::before(transaction, contract, batch.city, source, *before_snapshot_id).await?;
+            let rows = before.num_rows() as u64;
+            let removed = transaction.replace(&table, &schema, &[before], of_source(batch.city, source)).await?;
+            Ok(StagedRows { rows, unchanged: 0, removed })
+        }
+    }
+}
+
+/// The rows of a file. The city is there to skip files by.
+pub(crate) fn of_source(city: City, source: &RowSource) -> Expr {
+    // Reference rows of the province name their own city.
+    let is_source = col(SOURCE).eq(lit(source.as_str()));
+    if city == City::PROVINCE { is_source } else { is_source.and(col(CITY).eq(lit(city.to_string()))) }
+}
+
+/// Where the rows of a batch say that they came from.
+fn row_source(batch: &Batch) -> RowSource {
+    match (&batch.feed, &batch.file) {
+        (Some(feed), Some(file)) => RowSource::file(feed, file.period.as_deref().unwrap_or("-"), file.part, &file.sha256),
+        _ => RowSource::call(batch.source, &batch.principal),
     }
 }
 
@@ -91,10 +170,9 @@ pub(super) fn key_columns(contract: &DatasetContract) -> Vec<(String, arrow_sche
 
 /// The rows with the two hidden columns.
 fn with_hidden(schema: &SchemaRef, rows: &RecordBatch, batch: &Batch, now: i64) -> Result<RecordBatch, WarehouseError> {
-    let source = batch.feed.as_ref().map_or_else(|| format!("{}/{}", batch.source.name(), batch.principal), |feed| format!("feed/{feed}"));
-    let sources: ArrayRef = Arc::new(StringArray::from_iter_values(iter::repeat_n(source, rows.num_rows())));
+    let sources: ArrayRef = Arc::new(StringArray::from_iter_values(iter::repeat_n(row_source(batch).as_str(), rows.num_rows())));
     let instants: ArrayRef = Arc::new(TimestampMicrosecondArray::from_value(now, rows.num_rows()).with_timezone("UTC"));
-    let columns = rows.columns().iter().cloned().chain([sources, instants]).collect();
+    let columns = [sources, instants].into_iter().chain(rows.columns().iter().cloned()).collect();
     RecordBatch::try_new(schema.clone(), columns).map_err(WarehouseError::broken)
 }
 
@@ -138,7 +216,7 @@ async fn stage_resolutions(transaction: &mut LakeTransaction<'_>, batch: &Batch,
 }
 
 /// The batch record, in the order of its table.
-fn record(batch: &Batch, staged: &Staged, now: i64) -> Vec<Value> {
+fn record<'a>(batch: &'a Batch, staged: &StagedRows, now: i64) -> Vec<Cell<'a>> {
     let file = batch.file.as_ref();
     vec![
         batch.key.as_str().into(),
@@ -159,10 +237,14 @@ fn record(batch: &Batch, staged: &Staged, now: i64) -> Vec<Value> {
         batch.newest_at.map_or(Value::Null, Value::Instant),
         Value::Instant(now),
         Value::Null,
+        file.and_then(|file| file.period.clone()).into(),
+        Value::Integer(file.map_or(0, |file| i64::from(file.part))),
+        batch.duplicates().into(),
+        staged.removed.into(),
     ]
 }
 
-fn one_row(schema: SchemaRef, row: Vec<Value>) -> Result<RecordBatch, WarehouseError> {
+fn one_row(schema: SchemaRef, row: Vec<Cell<'_>>) -> Result<RecordBatch, WarehouseError> {
     let mut rows = RowsBuilder::new(schema)?;
     rows.push(row)?;
     rows.finish()

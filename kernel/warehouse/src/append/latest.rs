@@ -3,12 +3,20 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array};
-use arrow_select::take::take_record_batch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray};
+use arrow_select::{concat::concat_batches, take::take_record_batch};
+use datafusion::{
+    logical_expr::Expr,
+    prelude::{col, lit},
+};
+use kernel_base::City;
 
-use super::commit::key_columns;
+use super::{
+    RowSource,
+    commit::{key_columns, of_source},
+};
 use crate::{
-    contract::{DatasetContract, REVISION},
+    contract::{CITY, DatasetContract, HIDDEN_COLUMNS, REVISION, SOURCE, Visibility},
     error::WarehouseError,
     lake::{LakeTransaction, RowKey, TableName, key_is_one_of, row_keys},
     rows::{Value, value_at},
@@ -25,13 +33,20 @@ pub(super) struct Merge {
 }
 
 /// Compares the rows with the table at the transaction's base. The earlier rows of the batch's keys are read into memory, at most one per row of the batch.
-pub(super) async fn merge(transaction: &LakeTransaction<'_>, contract: &DatasetContract, rows: &RecordBatch) -> Result<Merge, WarehouseError> {
+/// A row that a newer file of the same feed brought stays: a late file does not undo what came after it.
+pub(super) async fn merge(
+    transaction: &LakeTransaction<'_>,
+    contract: &DatasetContract,
+    city: City,
+    source: &RowSource,
+    rows: &RecordBatch,
+) -> Result<Merge, WarehouseError> {
     let keys = keys_of(contract, rows)?;
     let mut last_row_of: HashMap<&RowKey, usize> = HashMap::new();
     for (row, key) in keys.iter().enumerate() {
         last_row_of.insert(key, row);
     }
-    let there = rows_there(transaction, contract, keys.iter().cloned().collect()).await?;
+    let there = rows_there(transaction, contract, city, keys.iter().cloned().collect()).await?;
     let revision_at = contract.column(REVISION).map(|(index, _)| index);
     let mut merge = Merge { rows: rows.clone(), replaced: HashSet::new(), unchanged: 0 };
     let (mut taken, mut revisions) = (Vec::new(), Vec::new());
@@ -39,10 +54,10 @@ pub(super) async fn merge(transaction: &LakeTransaction<'_>, contract: &DatasetC
         let values = row_values(rows, row)?;
         match there.get(key) {
             _ if last_row_of.get(key) != Some(&row) => merge.unchanged += 1,
-            Some(earlier) if same_but(revision_at, earlier, &values) => merge.unchanged += 1,
+            Some(earlier) if source.is_older_than(&earlier.source) || same_but(revision_at, &earlier.values, &values) => merge.unchanged += 1,
             Some(earlier) => {
                 taken.push(row as u64);
-                revisions.push(revision(revision_at, earlier) + 1);
+                revisions.push(revision(revision_at, &earlier.values) + 1);
                 merge.replaced.insert(key.clone());
             }
             None => {
@@ -60,20 +75,68 @@ fn keys_of(contract: &DatasetContract, rows: &RecordBatch) -> Result<Vec<RowKey>
     row_keys(&columns)
 }
 
+/// A row of the table.
+struct Earlier {
+    source: String,
+    values: Vec<Value>,
+}
+
+/// The key names a row within its city: what one city sends never touches another's rows. Reference rows are the province's, and their key names them alone.
+pub(super) fn in_city(contract: &DatasetContract, city: City, condition: Expr) -> Expr {
+    match contract.visibility {
+        Visibility::City => col(CITY).eq(lit(city.to_string())).and(condition),
+        Visibility::Shared => condition,
+    }
+}
+
 async fn rows_there(
     transaction: &LakeTransaction<'_>,
     contract: &DatasetContract,
+    city: City,
     keys: HashSet<RowKey>,
-) -> Result<HashMap<RowKey, Vec<Value>>, WarehouseError> {
-    let columns: Vec<&str> = contract.columns.iter().map(|column| column.name.as_str()).collect();
-    let condition = key_is_one_of(&key_columns(contract), Arc::new(keys));
+) -> Result<HashMap<RowKey, Earlier>, WarehouseError> {
+    let columns: Vec<&str> = contract.columns.iter().map(|column| column.name.as_str()).chain([SOURCE]).collect();
+    let condition = in_city(contract, city, key_is_one_of(&key_columns(contract), Arc::new(keys)));
     let mut there = HashMap::new();
     for batch in transaction.rows(&TableName::dataset(&contract.name), condition, &columns).await? {
-        for (row, key) in keys_of(contract, &batch)?.into_iter().enumerate() {
-            there.insert(key, row_values(&batch, row)?);
+        let sources = batch.column(batch.num_columns() - 1).as_string::<i32>().clone();
+        let rows = batch.project(&(0..batch.num_columns() - 1).collect::<Vec<_>>()).map_err(WarehouseError::broken)?;
+        for (row, key) in keys_of(contract, &rows)?.into_iter().enumerate() {
+            there.insert(key, Earlier { source: sources.value(row).to_owned(), values: row_values(&rows, row)? });
         }
     }
     Ok(there)
+}
+
+/// The rows that stood at a snapshot where rows of this source stand now, hidden columns among them, with the revision after the one that goes.
+pub(super) async fn before(
+    transaction: &LakeTransaction<'_>,
+    contract: &DatasetContract,
+    city: City,
+    source: &RowSource,
+    snapshot_id: i64,
+) -> Result<RecordBatch, WarehouseError> {
+    let (table, schema) = (TableName::dataset(&contract.name), contract.table_schema());
+    let declared: Vec<&str> = contract.columns.iter().map(|column| column.name.as_str()).collect();
+    let revision_at = contract.column(REVISION).map(|(index, _)| index);
+    let mut revisions: HashMap<RowKey, i64> = HashMap::new();
+    for batch in transaction.rows(&table, of_source(city, source), &declared).await? {
+        for (row, key) in keys_of(contract, &batch)?.into_iter().enumerate() {
+            revisions.insert(key, revision(revision_at, &row_values(&batch, row)?));
+        }
+    }
+    let keys = Arc::new(revisions.keys().cloned().collect());
+    let condition = in_city(contract, city, key_is_one_of(&key_columns(contract), keys));
+    let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut restored = Vec::new();
+    for batch in transaction.rows_at(snapshot_id, &table, condition, &all).await? {
+        let declared = batch.project(&(HIDDEN_COLUMNS..batch.num_columns()).collect::<Vec<_>>()).map_err(WarehouseError::broken)?;
+        let next = keys_of(contract, &declared)?.iter().map(|key| revisions.get(key).copied().unwrap_or(0) + 1).collect();
+        let declared = with_revisions(revision_at, &declared, next)?;
+        let columns = batch.columns()[..HIDDEN_COLUMNS].iter().chain(declared.columns()).cloned().collect();
+        restored.push(RecordBatch::try_new(schema.clone(), columns).map_err(WarehouseError::broken)?);
+    }
+    concat_batches(&schema, &restored).map_err(WarehouseError::broken)
 }
 
 fn row_values(rows: &RecordBatch, row: usize) -> Result<Vec<Value>, WarehouseError> {

@@ -10,7 +10,7 @@ impl Appender {
     pub(crate) async fn refuse(&self, feed: &str, city: &str, file_name: &str, sha256: &str, error: &str) -> Result<(), WarehouseError> {
         let mut rows = RowsBuilder::new(tables::refusal())?;
         rows.push(vec![feed.into(), city.into(), file_name.into(), sha256.into(), error.into(), Value::Instant(self.clock.now_micros())])?;
-        let mut transaction = self.lake.begin().await;
+        let mut transaction = self.lake.begin().await?;
         transaction.append_few(&TableName::kernel(tables::REFUSAL), &tables::refusal(), &[rows.finish()?]).await?;
         transaction.commit().await.map(drop)
     }

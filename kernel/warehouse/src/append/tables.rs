@@ -43,6 +43,11 @@ pub(crate) fn batch() -> SchemaRef {
         ("committed_at", Instant, false),
         // The snapshot that the batch became, filled in by the commit itself.
         ("snapshot_id", Integer, true),
+        ("period", Text, true),
+        ("part", Integer, true),
+        ("duplicates", Integer, true),
+        // Rows that left: of the file that this one restates, or that is taken back.
+        ("removed", Integer, true),
     ])
 }
 

@@ -28,6 +28,8 @@ struct WrittenColumn {
     unit: Option<String>,
     class: Class,
     mask: Option<Mask>,
+    #[serde(default)]
+    values: Vec<String>,
     meaning: String,
 }
 
@@ -66,6 +68,7 @@ fn column(written: WrittenColumn) -> ColumnContract {
         unit: written.unit,
         class: written.class,
         mask: written.mask,
+        values: written.values,
         meaning: written.meaning,
     }
 }
@@ -102,6 +105,9 @@ impl Checker<'_> {
         let name = &column.name;
         if !is_name(&name.value, "") || [SOURCE, INGESTED_AT].contains(&name.value.as_str()) {
             return self.fail(name, "a column's name is 1 to 60 of a-z, 0-9 and '_', starting with a letter");
+        }
+        if !column.values.is_empty() && column.r#type != ColumnType::Text {
+            return self.fail(name, "only text has a list of values");
         }
         match (column.class, column.mask) {
             (Class::Personal, None) => self.fail(name, "a personal column says how it is masked: mask msisdn, address, text or all"),

@@ -1,6 +1,10 @@
-use super::row::Bad;
+use std::borrow::Cow;
 
-/// The fields of a line, in the order that [`parse`] gives them.
+use memchr::memchr2;
+
+use super::row::{Bad, Field};
+
+/// The fields of a line, in the order that [`split`] gives them.
 pub(super) const FIELDS: &[&str] = &["address", "time", "method", "path", "status", "bytes", "referrer", "agent", "micros"];
 
 /// Where the fields stand that visitors are made of.
@@ -18,101 +22,105 @@ const UNREADABLE: &str = "-";
 ///
 /// # Errors
 /// What was expected and what was found, with a reason code.
-pub(super) fn parse(line: &[u8]) -> Result<Vec<Option<String>>, Bad> {
+pub(super) fn split<'t>(line: &'t str, fields: &mut Vec<Field<'t>>) -> Result<(), Bad> {
     let mut cursor = Cursor { rest: line };
-    let address = cursor.until(b' ', "the client's address and a space")?;
+    let address = cursor.until(" ", "the client's address and a space")?;
     // A user's name may have spaces; the time's bracket ends it.
-    cursor.until_sequence(b" [", "ident, user and the time in brackets")?;
-    let time = cursor.until(b']', "the time's closing bracket")?;
-    cursor.skip(b" \"", "the request in quotes after the time")?;
+    cursor.until(" [", "ident, user and the time in brackets")?;
+    let time = cursor.until("]", "the time's closing bracket")?;
+    cursor.skip(" \"", "the request in quotes after the time")?;
     let request = cursor.quoted("the request's closing quote")?;
-    cursor.skip(b" ", "a space after the request")?;
-    let status = cursor.until(b' ', "the status and a space")?;
-    let bytes = cursor.until(b' ', "the size and a space: the combined format goes on with referrer and agent")?;
-    cursor.skip(b"\"", "the referrer in quotes")?;
+    cursor.skip(" ", "a space after the request")?;
+    let status = cursor.until(" ", "the status and a space")?;
+    let bytes = cursor.until(" ", "the size and a space: the combined format goes on with referrer and agent")?;
+    cursor.skip("\"", "the referrer in quotes")?;
     let referrer = cursor.quoted("the referrer's closing quote")?;
-    cursor.skip(b" \"", "the agent in quotes")?;
+    cursor.skip(" \"", "the agent in quotes")?;
     let agent = cursor.quoted("the agent's closing quote")?;
     let micros = microseconds(cursor.rest)?;
     let (method, path) = match request_parts(&request) {
-        Some((method, path)) => (Some(method), path),
-        None if status.first().is_some_and(|first| matches!(first, b'4' | b'5')) => (None, UNREADABLE.to_owned()),
+        Some((method, path)) => (Some(Cow::Owned(method)), Cow::Owned(path)),
+        None if status.starts_with(['4', '5']) => (None, Cow::Borrowed(UNREADABLE)),
         None => {
-            let found = text(&request).chars().take(80).collect::<String>();
+            let found = request.chars().take(80).collect::<String>();
             return Err(Bad::new("REQUEST_INVALID", format!("expected METHOD path HTTP/x in quotes, as the status says that it worked; found '{found}'")));
         }
     };
-    let value = |bytes: &[u8]| Some(text(bytes)).filter(|text| text != "-" && !text.is_empty());
-    Ok(vec![value(address), value(time), method, Some(path), value(status), value(bytes), value(&referrer), value(&agent), micros])
+    let value = |text: Cow<'t, str>| Some(text).filter(|text| text != "-" && !text.is_empty());
+    let plain = |text: &'t str| value(Cow::Borrowed(text));
+    fields.extend([plain(address), plain(time), method, Some(path), plain(status), plain(bytes), value(referrer), value(agent), micros.map(Cow::Borrowed)]);
+    Ok(())
 }
 
-struct Cursor<'a> {
-    rest: &'a [u8],
+struct Cursor<'t> {
+    rest: &'t str,
 }
 
-impl<'a> Cursor<'a> {
-    /// The bytes before `end`, which is passed over.
-    fn until(&mut self, end: u8, expected: &str) -> Result<&'a [u8], Bad> {
-        let position = self.rest.iter().position(|byte| *byte == end).ok_or_else(|| self.missing(expected))?;
-        let found = &self.rest[..position];
-        self.rest = &self.rest[position + 1..];
+impl<'t> Cursor<'t> {
+    /// The text before `end`, which is passed over.
+    fn until(&mut self, end: &str, expected: &str) -> Result<&'t str, Bad> {
+        let (found, rest) = self.rest.split_once(end).ok_or_else(|| self.missing(expected))?;
+        self.rest = rest;
         Ok(found)
     }
 
-    fn until_sequence(&mut self, end: &[u8], expected: &str) -> Result<&'a [u8], Bad> {
-        let position = self.rest.windows(end.len()).position(|window| window == end).ok_or_else(|| self.missing(expected))?;
-        let found = &self.rest[..position];
-        self.rest = &self.rest[position + end.len()..];
-        Ok(found)
-    }
-
-    fn skip(&mut self, literal: &[u8], expected: &str) -> Result<(), Bad> {
+    fn skip(&mut self, literal: &str, expected: &str) -> Result<(), Bad> {
         self.rest = self.rest.strip_prefix(literal).ok_or_else(|| self.missing(expected))?;
         Ok(())
     }
 
-    /// The bytes up to the closing quote, with escaped quotes and backslashes undone.
-    fn quoted(&mut self, expected: &str) -> Result<Vec<u8>, Bad> {
-        let mut found = Vec::new();
-        let mut bytes = self.rest.iter().enumerate();
-        while let Some((position, byte)) = bytes.next() {
-            match byte {
-                b'"' => {
+    /// The text up to the closing quote, with escaped quotes and backslashes undone.
+    fn quoted(&mut self, expected: &str) -> Result<Cow<'t, str>, Bad> {
+        let Some(stop) = memchr2(b'"', b'\\', self.rest.as_bytes()) else {
+            return Err(self.missing(expected));
+        };
+        if self.rest.as_bytes()[stop] == b'"' {
+            let found = &self.rest[..stop];
+            self.rest = &self.rest[stop + 1..];
+            return Ok(Cow::Borrowed(found));
+        }
+        self.unescaped(expected)
+    }
+
+    fn unescaped(&mut self, expected: &str) -> Result<Cow<'t, str>, Bad> {
+        let mut found = String::new();
+        let mut characters = self.rest.char_indices();
+        while let Some((position, character)) = characters.next() {
+            match character {
+                '"' => {
                     self.rest = &self.rest[position + 1..];
-                    return Ok(found);
+                    return Ok(Cow::Owned(found));
                 }
-                b'\\' => match bytes.next() {
-                    Some((_, escaped @ (b'"' | b'\\'))) => found.push(*escaped),
-                    Some((_, other)) => found.extend([b'\\', *other]),
+                '\\' => match characters.next() {
+                    Some((_, escaped @ ('"' | '\\'))) => found.push(escaped),
+                    Some((_, other)) => found.extend(['\\', other]),
                     None => break,
                 },
-                _ => found.push(*byte),
+                _ => found.push(character),
             }
         }
         Err(self.missing(expected))
     }
 
     fn missing(&self, expected: &str) -> Bad {
-        let found = text(self.rest).chars().take(60).collect::<String>();
+        let found = self.rest.chars().take(60).collect::<String>();
         Bad::new("LINE_MALFORMED", format!("expected {expected}; found '{found}'"))
     }
 }
 
-fn microseconds(rest: &[u8]) -> Result<Option<String>, Bad> {
-    let rest = rest.trim_ascii();
-    match rest {
-        [] | b"-" => Ok(None),
-        digits if digits.iter().all(u8::is_ascii_digit) => Ok(Some(text(digits))),
+fn microseconds(rest: &str) -> Result<Option<&str>, Bad> {
+    match rest.trim_ascii() {
+        "" | "-" => Ok(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(digits)),
         other => {
-            let found = text(other).chars().take(60).collect::<String>();
+            let found = other.chars().take(60).collect::<String>();
             Err(Bad::new("LINE_MALFORMED", format!("expected the end of the line, or microseconds, after the agent; found '{found}'")))
         }
     }
 }
 
 /// Method and path of `METHOD target HTTP/x`; a target may have unescaped spaces, and HTTP 0.9 names no version.
-fn request_parts(request: &[u8]) -> Option<(String, String)> {
-    let request = std::str::from_utf8(request).map(str::to_owned).unwrap_or_else(|_| text(request));
+fn request_parts(request: &str) -> Option<(String, String)> {
     let (method, rest) = request.split_once(' ')?;
     let is_method = (1..=20).contains(&method.len()) && method.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'));
     let target = match rest.rsplit_once(' ') {
@@ -134,8 +142,4 @@ fn path(target: &str) -> String {
         "" => "/".to_owned(),
         path => path.to_owned(),
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

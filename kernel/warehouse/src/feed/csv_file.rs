@@ -1,88 +1,119 @@
-use std::{
-    collections::VecDeque,
-    io::{self, BufRead},
-};
+use std::borrow::Cow;
+
+use memchr::memchr_iter;
 
 use super::{
-    lines::{LINE_BYTES_MAX, Line, Lines},
-    row::Bad,
+    lines::{LINE_BYTES_MAX, Lines, Record, without_return},
+    row::{Bad, Field},
+    text_chunks::RecordEnd,
 };
 
 // Limit: lines of one record, whose quoted texts may have line breaks. A quote that is never closed would otherwise swallow the file.
-const RECORD_LINES_MAX: usize = 200;
+const RECORD_LINES_MAX: u64 = 200;
 
-/// Reads CSV records from lines: a quoted text may go on over several. After a quote that is never closed it starts again with the very next line.
-pub(super) struct CsvRecords<R> {
-    lines: Lines<R>,
-    /// Lines that were read to look for a closing quote, and are to be read again.
-    again: VecDeque<Line>,
+/// What a record of CSV comes to.
+enum End {
+    /// After so many bytes and lines.
+    After(usize, u64),
+    /// A quote of its first line, which has so many bytes, is never closed.
+    OpenQuote(usize),
+    Unknown,
 }
 
-/// The lines of one record, joined.
-pub(super) struct CsvRecord {
-    pub(super) first_line: u64,
-    pub(super) last_line: u64,
-    pub(super) bytes: Vec<u8>,
-    pub(super) fault: Option<Bad>,
+/// Where a record ends: a quoted text may go on over several lines. After a quote that is never closed the next record begins with the very next line.
+pub(super) fn record_end(bytes: &[u8], is_end: bool) -> RecordEnd {
+    match find_end(bytes, is_end) {
+        End::After(bytes, lines) => RecordEnd::After { bytes, lines },
+        End::OpenQuote(bytes) => RecordEnd::After { bytes, lines: 1 },
+        End::Unknown => RecordEnd::Unknown,
+    }
 }
 
-impl<R: BufRead> CsvRecords<R> {
-    pub(super) fn new(lines: Lines<R>) -> CsvRecords<R> {
-        CsvRecords { lines, again: VecDeque::new() }
-    }
-
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.lines.bytes_read()
-    }
-
-    fn next_line(&mut self) -> io::Result<Option<Line>> {
-        match self.again.pop_front() {
-            Some(line) => Ok(Some(line)),
-            None => self.lines.next_line(),
+/// Quotes inside a quoted text are doubled, so that an even number closes. In GB18030 neither a quote nor a line end is part of another character.
+fn find_end(bytes: &[u8], is_end: bool) -> End {
+    let (mut start, mut quotes, mut first_line) = (0, 0, None);
+    for (line_end, line) in memchr_iter(b'\n', bytes).zip(1..=RECORD_LINES_MAX) {
+        quotes += memchr_iter(b'"', &bytes[start..line_end]).count();
+        start = line_end + 1;
+        first_line.get_or_insert(start);
+        if quotes % 2 == 0 {
+            return End::After(start, line);
+        }
+        if line == RECORD_LINES_MAX {
+            return End::OpenQuote(first_line.unwrap_or(start));
         }
     }
-
-    pub(super) fn next_record(&mut self) -> io::Result<Option<CsvRecord>> {
-        let Some(first) = self.next_line()? else {
-            return Ok(None);
-        };
-        let alone = |fault: Bad, line: Line| CsvRecord { first_line: line.number, last_line: line.number, bytes: line.bytes, fault: Some(fault) };
-        if first.too_long {
-            return Ok(Some(alone(Bad::too_long(), first)));
-        }
-        let mut record = CsvRecord { first_line: first.number, last_line: first.number, bytes: first.bytes.clone(), fault: None };
-        let mut looked_at = VecDeque::new();
-        while !quotes_are_closed(&record.bytes) {
-            let next = if looked_at.len() < RECORD_LINES_MAX && record.bytes.len() < LINE_BYTES_MAX { self.next_line()? } else { None };
-            let Some(next) = next else {
-                looked_at.append(&mut self.again);
-                self.again = looked_at;
-                let problem = format!("expected a closing quote within {RECORD_LINES_MAX} lines and {LINE_BYTES_MAX} bytes; found none");
-                return Ok(Some(alone(Bad::new("QUOTE_OPEN", problem), first)));
-            };
-            record.bytes.push(b'\n');
-            record.bytes.extend_from_slice(&next.bytes);
-            record.last_line = next.number;
-            looked_at.push_back(next);
-        }
-        Ok(Some(record))
+    if !is_end {
+        return End::Unknown;
+    }
+    let lines = memchr_iter(b'\n', bytes).count() as u64 + u64::from(start < bytes.len());
+    quotes += memchr_iter(b'"', &bytes[start..]).count();
+    match quotes % 2 {
+        _ if bytes.is_empty() => End::Unknown,
+        0 => End::After(bytes.len(), lines),
+        _ => End::OpenQuote(first_line.unwrap_or(bytes.len())),
     }
 }
 
-/// An escaped quote is two, so that an even number closes.
-fn quotes_are_closed(bytes: &[u8]) -> bool {
-    bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 0
+/// The records of a text.
+pub(super) struct CsvRecords<'t> {
+    lines: Lines<'t>,
 }
 
-/// The fields of one record.
+impl<'t> CsvRecords<'t> {
+    pub(super) fn new(text: &'t str, first_line: u64) -> CsvRecords<'t> {
+        CsvRecords { lines: Lines::new(text, first_line) }
+    }
+}
+
+impl<'t> Iterator for CsvRecords<'t> {
+    type Item = Record<'t>;
+
+    fn next(&mut self) -> Option<Record<'t>> {
+        let (rest, first_line) = (self.lines.rest(), self.lines.next_number());
+        match find_end(rest.as_bytes(), true) {
+            End::Unknown => None,
+            End::After(bytes, lines) => {
+                self.lines.pass_over(bytes, lines);
+                let text = without_return(rest[..bytes].strip_suffix('\n').unwrap_or(&rest[..bytes]));
+                let fault = (text.len() > LINE_BYTES_MAX).then(Bad::too_long);
+                Some(Record { first_line, last_line: first_line + lines - 1, text, fault })
+            }
+            End::OpenQuote(_) => {
+                let problem = format!("expected a closing quote within {RECORD_LINES_MAX} lines; found none");
+                self.lines.next().map(|line| Record { fault: Some(Bad::new("QUOTE_OPEN", problem)), ..line })
+            }
+        }
+    }
+}
+
+/// The fields of one record, trimmed.
 ///
 /// # Errors
-/// ENCODING_INVALID for bytes that are no UTF-8: reference rows are typed in, and a wrong encoding would garble all of them.
-pub(super) fn fields(record: &[u8]) -> Result<Vec<String>, Bad> {
+/// LINE_MALFORMED.
+pub(super) fn fields(record: &str) -> Result<Vec<String>, Bad> {
     let invalid = |error: &dyn std::fmt::Display| Bad::new("LINE_MALFORMED", format!("expected a CSV record; found {error}"));
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record);
-    let mut fields = csv::ByteRecord::new();
-    reader.read_byte_record(&mut fields).map_err(|error| invalid(&error))?;
-    let texts = fields.iter().map(|field| std::str::from_utf8(field).map(|text| text.trim().to_owned()));
-    texts.collect::<Result<_, _>>().map_err(|_| Bad::new("ENCODING_INVALID", "expected UTF-8; found other bytes: save the file as UTF-8".to_owned()))
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record.as_bytes());
+    let mut fields = csv::StringRecord::new();
+    reader.read_record(&mut fields).map_err(|error| invalid(&error))?;
+    // Line breaks within a quoted text are LF, whatever system wrote them.
+    Ok(fields.iter().map(|field| field.trim().replace("\r\n", "\n")).collect())
+}
+
+/// The fields of a record that has as many as its header; an empty one is null.
+///
+/// # Errors
+/// LINE_MALFORMED, FIELD_COUNT.
+pub(super) fn split<'t>(record: &'t str, expected: usize, fields: &mut Vec<Field<'t>>) -> Result<(), Bad> {
+    let null_if_empty = |text: Cow<'t, str>| Some(text).filter(|text| !text.is_empty());
+    // Without a quote there is nothing to undo, and the fields can be borrowed.
+    if !record.contains('"') {
+        fields.extend(record.split(',').map(|field| null_if_empty(Cow::Borrowed(field.trim()))));
+    } else {
+        fields.extend(self::fields(record)?.into_iter().map(|field| null_if_empty(Cow::Owned(field))));
+    }
+    match fields.len() {
+        found if found == expected => Ok(()),
+        found => Err(Bad::new("FIELD_COUNT", format!("expected {expected} fields, as the header has; found {found}"))),
+    }
 }

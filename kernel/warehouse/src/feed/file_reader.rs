@@ -1,23 +1,35 @@
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead},
-    sync::Arc,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arrow_array::RecordBatch;
-use kernel_base::City;
+use flate2::bufread::MultiGzDecoder;
 
 use super::{
-    FeedContract, Format, combined_log,
+    Compression, FeedContract, Format, combined_log,
     csv_file::{self, CsvRecords},
-    lines::Lines,
-    row::{Bad, Row, RowReader},
+    decode::decode,
+    duplicates::{KeyDigest, key_digest},
+    json_lines,
+    lines::{Lines, Record},
+    numbers::NumberIndex,
+    row::{Bad, Field, RowReader},
+    separated,
+    slices::Slice,
+    text_chunks::{ChunkLimits, TextChunk, TextChunks, line_end},
     visitor::VisitorKey,
 };
 use crate::{
     append::{FileRange, Quarantined, incoming::declared_schema},
     error::WarehouseError,
-    rows::RowsBuilder,
+    rows::{Cell, RowsBuilder},
 };
 
 // Limit: raw text kept of a bad row. Enough to see and correct any real line; the whole of it is in the platform's file.
@@ -27,208 +39,333 @@ const RAW_CHARACTERS_MAX: usize = 8 << 10;
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) feed: Arc<FeedContract>,
-    pub(super) city: City,
+    pub(super) slice: Slice,
     pub(super) file_name: String,
     pub(super) sha256: String,
+    /// How often the file was taken back before.
+    pub(super) retractions: u64,
 }
 
-/// Some lines of a file, read.
+/// The header of a file that has one.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    pub(super) text: String,
+    names: Vec<String>,
+}
+
+/// Turns the bytes of a file into rows, chunk by chunk; chunks may be read at the same time.
+pub(super) struct FileReader {
+    origin: Origin,
+    header: Option<Header>,
+    /// The fields of a record.
+    names: Vec<String>,
+    positions: Vec<Option<usize>>,
+    visitors: VisitorKey,
+    numbers: Arc<NumberIndex>,
+}
+
+/// Some records of a file, read.
 pub(super) struct Chunk {
     pub(super) first_line: u64,
     pub(super) last_line: u64,
     pub(super) is_last: bool,
     pub(super) rows: RecordBatch,
+    /// The line of each row.
+    pub(super) lines: Vec<u64>,
+    /// The digest of each row's key, where the feed drops duplicates.
+    pub(super) keys: Vec<KeyDigest>,
     pub(super) quarantined: Vec<Quarantined>,
-    pub(super) newest_at: Option<i64>,
-    /// Counted from the beginning of the file.
-    pub(super) so_far: Counts,
+    pub(super) counts: Counts,
 }
 
 /// What was seen of a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
-    pub(super) bytes: u64,
-    /// Lines with something in them; of CSV, records.
+    /// Records with something in them.
     pub(super) records: u64,
     pub(super) bad: u64,
     /// Per reason how many and the first line.
     pub(super) reasons: BTreeMap<&'static str, (u64, u64)>,
 }
 
-/// Reads a file chunk by chunk. Reading again from the beginning gives the same rows, whatever the chunks were.
-pub(super) struct FileReader<'a, R> {
-    origin: &'a Origin,
-    records: Records<R>,
-    header: Option<String>,
-    rows: RowReader<'a>,
-    ahead: Option<Record>,
-    counts: Counts,
-    lines_read: u64,
-}
-
-enum Records<R> {
-    Log(Lines<R>),
-    Csv(CsvRecords<R>),
-}
-
-/// One record as it stands in the file.
-struct Record {
-    first_line: u64,
-    last_line: u64,
-    raw: Vec<u8>,
-    fields: Result<Vec<Option<String>>, Bad>,
-}
-
-impl<'a, R: BufRead> FileReader<'a, R> {
-    /// # Errors
-    /// FILE_REFUSED when the header lacks a column of the contract.
-    pub(super) fn open(origin: &'a Origin, visitors: VisitorKey, input: R) -> Result<FileReader<'a, R>, WarehouseError> {
-        let mut records = match origin.feed.format {
-            Format::CombinedLog => Records::Log(Lines::new(input)),
-            Format::Csv => Records::Csv(CsvRecords::new(Lines::new(input))),
-        };
-        let header = match &mut records {
-            Records::Log(_) => None,
-            Records::Csv(csv) => Some(read_header(csv, origin)?),
-        };
-        let positions = positions(origin, header.as_deref())?;
-        let rows = RowReader::new(&origin.feed, origin.city, &origin.sha256, visitors, positions);
-        let lines_read = u64::from(header.is_some());
-        Ok(FileReader { origin, records, header, rows, ahead: None, counts: Counts::default(), lines_read })
+impl Counts {
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.records += other.records;
+        self.bad += other.bad;
+        for (reason, (rows, line)) in &other.reasons {
+            self.reasons.entry(reason).or_insert((0, *line)).0 += rows;
+        }
     }
 
-    /// The next chunk, of about `lines_max` lines after line `covered`. Lines up to there are read for what they tell of the later ones, and left out.
-    pub(super) fn next_chunk(&mut self, covered: u64, lines_max: usize) -> Result<Chunk, WarehouseError> {
-        let schema = declared_schema(&self.origin.feed.dataset);
-        let (mut rows, mut quarantined, mut newest_at, mut first_line) = (RowsBuilder::new(schema)?, Vec::new(), None, None);
-        loop {
-            let Some(record) = self.next_record()? else {
-                break;
-            };
-            self.lines_read = record.last_line;
-            let outcome = self.read(&record);
-            if record.first_line <= covered {
-                continue;
-            }
-            let first = *first_line.get_or_insert(record.first_line);
-            match outcome {
-                None => {}
-                Some(Ok(row)) => {
-                    rows.push(row.values)?;
-                    newest_at = newest_at.max(row.at);
-                }
-                Some(Err(bad)) => quarantined.push(self.quarantined(&record, bad)),
-            }
-            if record.last_line + 1 - first >= lines_max as u64 {
-                break;
-            }
+    fn add_bad(&mut self, reason: &'static str, line: u64) {
+        // What only waits is not bad.
+        self.bad += u64::from(reason != Bad::NUMBER_UNKNOWN);
+        self.reasons.entry(reason).or_insert((0, line)).0 += 1;
+    }
+}
+
+/// Opens a file's text, with a count of the bytes that were read of the file itself.
+///
+/// # Errors
+/// FILE_REFUSED when a compressed file is cut off or none.
+pub(super) fn open_text(origin: &Origin, path: &Path, limits: ChunkLimits) -> Result<(FileText, Arc<AtomicU64>), WarehouseError> {
+    let bytes_read = Arc::new(AtomicU64::new(0));
+    let file = File::open(path).map_err(WarehouseError::storage("opening an uploaded file"))?;
+    let counted = BufReader::with_capacity(256 << 10, Counted { file, bytes_read: bytes_read.clone() });
+    Ok((FileText::new(origin, decompressed(origin.feed.compression, counted), limits)?, bytes_read))
+}
+
+pub(super) fn decompressed(compression: Compression, input: impl BufRead + Send + 'static) -> Box<dyn Read + Send> {
+    match compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
+    }
+}
+
+/// The text of a file in chunks of whole records.
+pub(super) struct FileText {
+    chunks: TextChunks<Box<dyn Read + Send>>,
+    compression: Compression,
+    file_name: String,
+}
+
+impl FileText {
+    pub(super) fn new(origin: &Origin, input: Box<dyn Read + Send>, limits: ChunkLimits) -> Result<FileText, WarehouseError> {
+        let find_end = if origin.feed.format == Format::Csv { csv_file::record_end } else { line_end };
+        let (compression, file_name) = (origin.feed.compression, origin.file_name.clone());
+        let chunks = TextChunks::new(input, find_end, limits).map_err(|error| unreadable(compression, &file_name, error))?;
+        Ok(FileText { chunks, compression, file_name })
+    }
+
+    fn header(&mut self) -> Result<Option<Vec<u8>>, WarehouseError> {
+        self.chunks.first_record().map_err(|error| unreadable(self.compression, &self.file_name, error))
+    }
+
+    /// # Errors
+    /// FILE_REFUSED when the compressed stream ends before its time.
+    pub(super) fn next_chunk(&mut self) -> Result<Option<TextChunk>, WarehouseError> {
+        self.chunks.next_chunk().map_err(|error| unreadable(self.compression, &self.file_name, error))
+    }
+}
+
+fn unreadable(compression: Compression, file_name: &str, error: io::Error) -> WarehouseError {
+    let problem = match (compression, error.kind()) {
+        (Compression::Gzip, io::ErrorKind::UnexpectedEof) => "its gzip stream ends early: the file was cut off, send it again".to_owned(),
+        (Compression::Gzip, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => format!("it is no sound gzip file ({error}): send it again"),
+        _ => return WarehouseError::storage("reading an uploaded file")(error),
+    };
+    WarehouseError::FileRefused { file_name: file_name.to_owned(), problem }
+}
+
+struct Counted<R> {
+    file: R,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+impl FileReader {
+    /// Takes the header, where the format has one.
+    ///
+    /// # Errors
+    /// FILE_REFUSED when the header lacks a column of the contract.
+    pub(super) fn open(origin: Origin, text: &mut FileText, visitors: VisitorKey, numbers: Arc<NumberIndex>) -> Result<FileReader, WarehouseError> {
+        let header = if origin.feed.format == Format::Csv { Some(read_header(&origin, text.header()?)?) } else { None };
+        FileReader::with_header(origin, header, visitors, numbers)
+    }
+
+    fn with_header(origin: Origin, header: Option<Header>, visitors: VisitorKey, numbers: Arc<NumberIndex>) -> Result<FileReader, WarehouseError> {
+        let names = field_names(&origin.feed, header.as_ref());
+        let positions = positions(&origin, &names)?;
+        Ok(FileReader { origin, header, names, positions, visitors, numbers })
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn row_reader(&self) -> Result<RowReader<'_>, WarehouseError> {
+        let Origin { feed, slice, sha256, .. } = &self.origin;
+        RowReader::new(feed, slice.city, sha256, slice.period, &self.visitors, &self.numbers, &self.positions)
+    }
+
+    pub(super) fn read(&self, chunk: &TextChunk) -> Result<Chunk, WarehouseError> {
+        let decoded = decode(self.origin.feed.encoding, &chunk.bytes);
+        // A browser's odd bytes are no reason to lose its request.
+        let broken = if self.origin.feed.format == Format::CombinedLog { &[][..] } else { decoded.broken_lines.as_slice() };
+        let rows = self.row_reader()?;
+        let mut reading = Reading::new(self, &rows, chunk.first_line, broken)?;
+        match self.origin.feed.format {
+            Format::Csv => CsvRecords::new(&decoded.text, chunk.first_line).try_for_each(|record| reading.add(record))?,
+            _ => Lines::new(&decoded.text, chunk.first_line).try_for_each(|record| reading.add(record))?,
         }
-        self.ahead = self.next_record()?;
-        self.counts.bytes = self.bytes_read();
-        Ok(Chunk {
-            first_line: first_line.unwrap_or(self.lines_read + 1),
-            last_line: self.lines_read,
-            is_last: self.ahead.is_none(),
-            rows: rows.finish()?,
-            quarantined,
-            newest_at,
-            so_far: self.counts.clone(),
+        reading.finish(chunk)
+    }
+
+    /// Splits a record into its fields.
+    fn split<'t>(&self, text: &'t str, fields: &mut Vec<Field<'t>>) -> Result<(), Bad> {
+        match &self.origin.feed.format {
+            Format::Separated { separator, null_text, .. } => separated::split(text, *separator, null_text, self.names.len(), fields),
+            Format::Csv => csv_file::split(text, self.names.len(), fields),
+            Format::JsonLines => json_lines::split(text, &self.names, fields),
+            Format::CombinedLog => combined_log::split(text, fields),
+        }
+    }
+}
+
+/// A chunk while it is read; what one row needs is used again for the next.
+struct Reading<'a, 't> {
+    reader: &'a FileReader,
+    rows: &'t RowReader<'a>,
+    first_line: u64,
+    /// Lines of the chunk that are not in the file's encoding.
+    broken: &'a [usize],
+    builder: RowsBuilder,
+    fields: Vec<Field<'t>>,
+    cells: Vec<Cell<'t>>,
+    key_columns: Vec<usize>,
+    scratch: Vec<u8>,
+    lines: Vec<u64>,
+    keys: Vec<KeyDigest>,
+    quarantined: Vec<Quarantined>,
+    counts: Counts,
+}
+
+impl<'a, 't> Reading<'a, 't> {
+    fn new(reader: &'a FileReader, rows: &'t RowReader<'a>, first_line: u64, broken: &'a [usize]) -> Result<Reading<'a, 't>, WarehouseError> {
+        let feed = &reader.origin.feed;
+        let key_columns = if feed.drops_duplicates { feed.dataset.key_indexes() } else { Vec::new() };
+        Ok(Reading {
+            reader,
+            rows,
+            first_line,
+            broken,
+            builder: RowsBuilder::new(declared_schema(&feed.dataset))?,
+            fields: Vec::new(),
+            cells: Vec::new(),
+            key_columns,
+            scratch: Vec::new(),
+            lines: Vec::new(),
+            keys: Vec::new(),
+            quarantined: Vec::new(),
+            counts: Counts::default(),
         })
     }
 
-    /// The row of a record, `None` for an empty line.
-    fn read(&mut self, record: &Record) -> Option<Result<Row, Bad>> {
-        if record.raw.trim_ascii().is_empty() {
-            return None;
+    fn add(&mut self, record: Record<'t>) -> Result<(), WarehouseError> {
+        if record.text.trim_ascii().is_empty() {
+            return Ok(());
         }
         self.counts.records += 1;
-        let outcome = record.fields.clone().and_then(|fields| self.rows.read(record.first_line, &fields));
-        if let Err(bad) = &outcome {
-            self.counts.bad += 1;
-            self.counts.reasons.entry(bad.reason).or_insert((0, record.first_line)).0 += 1;
+        match self.read(&record) {
+            Ok(()) => self.take(record.first_line)?,
+            Err(bad) => {
+                self.counts.add_bad(bad.reason, record.first_line);
+                self.quarantined.push(self.reader.quarantined(&record, bad));
+            }
         }
-        Some(outcome)
+        Ok(())
     }
 
-    fn quarantined(&self, record: &Record, bad: Bad) -> Quarantined {
-        let file_id: String = self.origin.sha256.chars().take(FileRange::ID_CHARACTERS).collect();
+    /// Takes the row that was read last.
+    fn take(&mut self, line: u64) -> Result<(), WarehouseError> {
+        self.builder.push_cells(&self.cells)?;
+        self.lines.push(line);
+        if !self.key_columns.is_empty() {
+            self.keys.push(key_digest(self.key_columns.iter().map(|column| &self.cells[*column]), &mut self.scratch));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, record: &Record<'t>) -> Result<(), Bad> {
+        if let Some(fault) = &record.fault {
+            return Err(fault.clone());
+        }
+        if !self.broken.is_empty() && self.is_broken(record) {
+            let encoding = self.reader.origin.feed.encoding.name();
+            return Err(Bad::new("ENCODING_INVALID", format!("expected {encoding}; found other bytes, shown as U+FFFD")));
+        }
+        self.fields.clear();
+        self.reader.split(record.text, &mut self.fields)?;
+        self.rows.read(record.first_line, &self.fields, &mut self.cells)
+    }
+
+    fn is_broken(&self, record: &Record<'_>) -> bool {
+        let index = |line: u64| usize::try_from(line - self.first_line).unwrap_or(usize::MAX);
+        let from = self.broken.partition_point(|line| *line < index(record.first_line));
+        self.broken.get(from).is_some_and(|line| *line <= index(record.last_line))
+    }
+
+    fn finish(mut self, chunk: &TextChunk) -> Result<Chunk, WarehouseError> {
+        Ok(Chunk {
+            first_line: chunk.first_line,
+            last_line: chunk.first_line + chunk.lines - 1,
+            is_last: chunk.is_last,
+            rows: self.builder.finish()?,
+            lines: self.lines,
+            keys: self.keys,
+            quarantined: self.quarantined,
+            counts: self.counts,
+        })
+    }
+}
+
+impl FileReader {
+    fn quarantined(&self, record: &Record<'_>, bad: Bad) -> Quarantined {
+        let Origin { slice, sha256, retractions, .. } = &self.origin;
+        let file_id: String = sha256.chars().take(FileRange::ID_CHARACTERS).collect();
+        // What waited of an import that was taken back waits no more; the same line may wait again.
+        let again = if *retractions == 0 { String::new() } else { format!("-{retractions}") };
         Quarantined {
-            quarantine_id: format!("{file_id}-{}-{}", self.origin.city, record.first_line),
+            quarantine_id: format!("{file_id}-{}-{}{again}", slice.city, record.first_line),
             line: record.first_line,
             column: bad.column,
             reason: bad.reason,
             message: bad.message,
-            raw_text: String::from_utf8_lossy(&record.raw).chars().take(RAW_CHARACTERS_MAX).collect(),
-            header: self.header.clone(),
-        }
-    }
-
-    fn next_record(&mut self) -> Result<Option<Record>, WarehouseError> {
-        if let Some(record) = self.ahead.take() {
-            return Ok(Some(record));
-        }
-        let read = match &mut self.records {
-            Records::Log(lines) => next_log_line(lines),
-            Records::Csv(csv) => next_csv_record(csv, self.header.as_deref()),
-        };
-        read.map_err(WarehouseError::storage("reading an uploaded file"))
-    }
-
-    fn bytes_read(&self) -> u64 {
-        match &self.records {
-            Records::Log(lines) => lines.bytes_read(),
-            Records::Csv(csv) => csv.bytes_read(),
+            raw_text: record.text.chars().take(RAW_CHARACTERS_MAX).collect(),
+            header: self.header.as_ref().map(|header| header.text.clone()),
         }
     }
 }
 
-fn next_log_line<R: BufRead>(lines: &mut Lines<R>) -> io::Result<Option<Record>> {
-    let line = lines.next_line()?;
-    Ok(line.map(|line| {
-        let fields = if line.too_long { Err(Bad::too_long()) } else { combined_log::parse(&line.bytes) };
-        Record { first_line: line.number, last_line: line.number, raw: line.bytes, fields }
-    }))
-}
-
-fn next_csv_record<R: BufRead>(csv: &mut CsvRecords<R>, header: Option<&str>) -> io::Result<Option<Record>> {
-    let record = csv.next_record()?;
-    Ok(record.map(|record| {
-        let fields = match record.fault {
-            Some(bad) => Err(bad),
-            None => csv_fields(&record.bytes, header.unwrap_or_default()),
-        };
-        Record { first_line: record.first_line, last_line: record.last_line, raw: record.bytes, fields }
-    }))
-}
-
-fn csv_fields(record: &[u8], header: &str) -> Result<Vec<Option<String>>, Bad> {
-    if record.trim_ascii().is_empty() {
-        return Ok(Vec::new());
-    }
-    let (fields, expected) = (csv_file::fields(record)?, csv_file::fields(header.as_bytes())?.len());
-    if fields.len() != expected {
-        return Err(Bad::new("FIELD_COUNT", format!("expected {expected} fields, as the header has; found {}", fields.len())));
-    }
-    Ok(fields.into_iter().map(|field| Some(field).filter(|field| !field.is_empty())).collect())
-}
-
-fn read_header<R: BufRead>(csv: &mut CsvRecords<R>, origin: &Origin) -> Result<String, WarehouseError> {
+fn read_header(origin: &Origin, bytes: Option<Vec<u8>>) -> Result<Header, WarehouseError> {
     let refuse = |problem: String| WarehouseError::FileRefused { file_name: origin.file_name.clone(), problem };
-    let record = csv.next_record().map_err(WarehouseError::storage("reading an uploaded file"))?;
-    let record = record.ok_or_else(|| refuse("it is empty: expected a header with the names of the columns".to_owned()))?;
-    let bytes = record.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&record.bytes);
-    String::from_utf8(bytes.to_vec()).map_err(|_| refuse("its header is no UTF-8: save the file as UTF-8".to_owned()))
+    let bytes = bytes.ok_or_else(|| refuse("it is empty: expected a header with the names of the columns".to_owned()))?;
+    let decoded = decode(origin.feed.encoding, &bytes);
+    if !decoded.broken_lines.is_empty() {
+        return Err(refuse(format!("its header is not in {}, as the feed's contract says: save the file so", origin.feed.encoding.name())));
+    }
+    header_of(&decoded.text).map_err(|bad| refuse(format!("its header: {}", bad.message)))
+}
+
+fn header_of(text: &str) -> Result<Header, Bad> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    Ok(Header { text: text.to_owned(), names: csv_file::fields(text)? })
+}
+
+/// The names of a record's fields, in their order. JSON names its own; the contract's are looked for.
+fn field_names(feed: &FeedContract, header: Option<&Header>) -> Vec<String> {
+    match (&feed.format, header) {
+        (_, Some(header)) => header.names.clone(),
+        (Format::Separated { fields, .. }, None) => fields.clone(),
+        (Format::CombinedLog, None) => combined_log::FIELDS.iter().map(|name| (*name).to_owned()).collect(),
+        (Format::JsonLines | Format::Csv, None) => {
+            let mut names: Vec<String> = feed.columns.iter().filter_map(|column| column.from.clone()).collect();
+            names.sort();
+            names.dedup();
+            names
+        }
+    }
 }
 
 /// Where each column's field stands in a record.
-fn positions(origin: &Origin, header: Option<&str>) -> Result<Vec<Option<usize>>, WarehouseError> {
-    let names: Vec<String> = match header {
-        None => combined_log::FIELDS.iter().map(|name| (*name).to_owned()).collect(),
-        Some(header) => {
-            let fault = |bad: Bad| WarehouseError::FileRefused { file_name: origin.file_name.clone(), problem: format!("its header: {}", bad.message) };
-            csv_file::fields(header.as_bytes()).map_err(fault)?
-        }
-    };
+fn positions(origin: &Origin, names: &[String]) -> Result<Vec<Option<usize>>, WarehouseError> {
     let position = |from: &String| {
         names.iter().position(|name| name == from).ok_or_else(|| WarehouseError::FileRefused {
             file_name: origin.file_name.clone(),
@@ -243,11 +380,27 @@ fn positions(origin: &Origin, header: Option<&str>) -> Result<Vec<Option<usize>>
 }
 
 /// Reads one record by itself, as it stands in quarantine or was corrected. The outer error is the kernel's, the inner one the record's.
-pub(super) fn read_alone(origin: &Origin, visitors: VisitorKey, header: Option<&str>, line: u64, text: &str) -> Result<Result<Row, Bad>, WarehouseError> {
-    let mut rows = RowReader::new(&origin.feed, origin.city, &origin.sha256, visitors, positions(origin, header)?).alone();
-    let fields = match origin.feed.format {
-        Format::CombinedLog => combined_log::parse(text.as_bytes()),
-        Format::Csv => csv_fields(text.as_bytes(), header.unwrap_or_default()),
+pub(super) fn read_alone(
+    origin: &Origin,
+    visitors: &VisitorKey,
+    numbers: &Arc<NumberIndex>,
+    header: Option<&str>,
+    line: u64,
+    text: &str,
+) -> Result<Result<Chunk, Bad>, WarehouseError> {
+    let header = match header.map(header_of) {
+        None => None,
+        Some(Ok(header)) => Some(header),
+        Some(Err(bad)) => return Ok(Err(bad)),
     };
-    Ok(fields.and_then(|fields| rows.read(line, &fields)))
+    let reader = FileReader::with_header(origin.clone(), header, visitors.clone(), numbers.clone())?;
+    let rows = reader.row_reader()?;
+    let mut reading = Reading::new(&reader, &rows, line, &[])?;
+    let lines = text.lines().count().max(1) as u64;
+    let record = Record { first_line: line, last_line: line + lines - 1, text, fault: None };
+    if let Err(bad) = reading.read(&record) {
+        return Ok(Err(bad));
+    }
+    reading.take(line)?;
+    reading.finish(&TextChunk { first_line: line, lines, bytes: Vec::new(), is_last: true }).map(Ok)
 }

@@ -1,7 +1,5 @@
 use std::{
     collections::HashMap,
-    fs::File,
-    io::BufReader,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,48 +7,47 @@ use std::{
 };
 
 use backplane_proto::ingest::v1::{ImportProgress, ImportResult};
-use sha2::{Digest, Sha256};
+use kernel_base::Clock;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 use tonic::Status;
 
 use super::{
-    Feeds,
-    file_reader::{Chunk, FileReader, Origin},
+    file_import::FileImport,
+    file_reader::Origin,
     inbox::{Inbox, Uploaded},
+    numbers::{self, NumberIndex},
+    slices::Slices,
+    text_chunks::ChunkLimits,
     visitor::VisitorKey,
 };
-use crate::{
-    append::{Appender, Batch, FileRange, Source},
-    contract::Datasets,
-    error::WarehouseError,
-    settings::WarehouseSettings,
-};
+use crate::{append::Appender, contracts::Contracts, error::WarehouseError, lake::TableName, settings::WarehouseSettings};
 
-// Limit: imports that run at once; the others wait, their files safe in the inbox. One parses on a core while its chunk before is committed, so that two keep a
-// small machine busy and leave queries the rest.
+// Limit: imports that run at once; the others wait, their files safe in the inbox. More would only share the same cores.
 const IMPORTS_MAX: usize = 2;
-// Limit: chunks parsed ahead of the commit. Each holds up to `chunk_lines` rows.
-const CHUNKS_AHEAD_MAX: usize = 1;
-// Limit: below this many rows a share of bad ones says nothing; the end of the file is always judged.
-const RECORDS_JUDGED_MIN: u64 = 1_000;
+// Limit: chunks in memory at once, of all imports. One is parsed, one written and one committed; each holds its text, its rows and their Parquet form, about
+// five times `chunk_bytes`.
+const CHUNKS_MAX: usize = 3;
 
 /// Takes files: keeps each upload until its last chunk is committed, and imports it chunk by chunk, each chunk one commit under a key of its own.
 pub(crate) struct Importer {
-    pub(super) feeds: Feeds,
+    pub(super) contracts: Arc<Contracts>,
     pub(super) appender: Arc<Appender>,
     pub(super) inbox: Inbox,
     pub(super) visitors: VisitorKey,
+    pub(super) slices: Slices,
     pub(super) file_bytes_max: u64,
     /// Replays are one at a time: that a row still waits is checked before its batch is made.
     pub(super) replaying: tokio::sync::Mutex<()>,
     /// Uploads enter the inbox one at a time: whether the same file is there is checked before.
     pub(super) entering: tokio::sync::Mutex<()>,
-    chunk_lines: usize,
+    pub(super) limits: ChunkLimits,
+    numbers: tokio::sync::Mutex<Option<(i64, Arc<NumberIndex>)>>,
     running: Mutex<HashMap<String, watch::Receiver<ImportState>>>,
     turns: Semaphore,
+    chunks: Arc<Semaphore>,
     closing: AtomicBool,
     engine: Handle,
 }
@@ -64,18 +61,26 @@ pub(crate) enum ImportState {
 }
 
 impl Importer {
-    pub(crate) fn open(settings: &WarehouseSettings, datasets: Arc<Datasets>, appender: Arc<Appender>, engine: Handle) -> Result<Importer, WarehouseError> {
+    pub(crate) async fn open(
+        settings: &WarehouseSettings,
+        contracts: Arc<Contracts>,
+        appender: Arc<Appender>,
+        engine: Handle,
+    ) -> Result<Importer, WarehouseError> {
         Ok(Importer {
-            feeds: Feeds::seeds(&datasets)?,
+            contracts,
+            slices: Slices::load(appender.lake()).await?,
             appender,
             inbox: Inbox::open(settings.dir.join("inbox"))?,
             visitors: VisitorKey::open(&settings.dir.join("visitor.key"))?,
             file_bytes_max: settings.file_bytes_max,
             replaying: tokio::sync::Mutex::new(()),
             entering: tokio::sync::Mutex::new(()),
-            chunk_lines: settings.chunk_lines.max(1),
+            limits: ChunkLimits { bytes_max: settings.chunk_bytes.max(1), lines_max: settings.chunk_lines.max(1) as u64 },
+            numbers: tokio::sync::Mutex::new(None),
             running: Mutex::new(HashMap::new()),
             turns: Semaphore::new(IMPORTS_MAX),
+            chunks: Arc::new(Semaphore::new(CHUNKS_MAX)),
             closing: AtomicBool::new(false),
             engine,
         })
@@ -123,6 +128,39 @@ impl Importer {
         self.engine.spawn(work).await.map_err(|_| WarehouseError::Closing)?
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        self.appender.clock()
+    }
+
+    pub(super) fn engine(&self) -> &Handle {
+        &self.engine
+    }
+
+    /// Room in memory for a chunk.
+    pub(super) async fn room_for_a_chunk(&self) -> Result<OwnedSemaphorePermit, WarehouseError> {
+        self.chunks.clone().acquire_owned().await.map_err(|_| WarehouseError::Closing)
+    }
+
+    pub(super) fn refuse_while_closing(&self) -> Result<(), WarehouseError> {
+        if self.closing.load(Ordering::SeqCst) { Err(WarehouseError::Closing) } else { Ok(()) }
+    }
+
+    /// Who has had which service number, as of now.
+    pub(super) async fn numbers(&self) -> Result<Arc<NumberIndex>, WarehouseError> {
+        let mut held = self.numbers.lock().await;
+        let changed_at = self.appender.lake().changed_at(&TableName::dataset(numbers::DATASET));
+        if let Some((of, index)) = held.as_ref()
+            && *of == changed_at
+        {
+            return Ok(index.clone());
+        }
+        // One that is too old goes before the new one comes: both would be in memory at once.
+        *held = None;
+        let index = Arc::new(NumberIndex::load(self.appender.lake()).await?);
+        *held = Some((changed_at, index.clone()));
+        Ok(index)
+    }
+
     /// The import of this upload, if it runs.
     pub(super) fn running(&self, uploaded: &Uploaded) -> Option<watch::Receiver<ImportState>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&uploaded.id()).cloned()
@@ -141,11 +179,12 @@ impl Importer {
 
     async fn import(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
         let _turn = self.turns.acquire().await.map_err(|_| WarehouseError::Closing)?;
-        let outcome = self.import_chunks(uploaded, state).await;
+        let outcome = self.import_file(uploaded, state).await;
         match &outcome {
             Ok(_) => self.inbox.remove(uploaded)?,
             Err(error @ (WarehouseError::FileTooBad { .. } | WarehouseError::FileRefused { .. })) => {
-                tracing::warn!(feed = uploaded.feed, city = uploaded.city, file = uploaded.file_name, %error, "a file was stopped");
+                tracing::warn!(feed = uploaded.feed, city = uploaded.city, file = uploaded.file_name, %error, "a file was refused");
+                self.take_back_what_is_in(uploaded).await?;
                 self.appender.refuse(&uploaded.feed, &uploaded.city, &uploaded.file_name, &uploaded.sha256, &error.to_string()).await?;
                 self.inbox.remove(uploaded)?;
             }
@@ -157,91 +196,33 @@ impl Importer {
         outcome
     }
 
-    async fn import_chunks(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
-        let origin = Origin {
-            feed: self.feeds.get(&uploaded.feed)?.clone(),
-            city: uploaded.city.parse()?,
+    async fn import_file(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
+        if self.was_taken(uploaded)? {
+            return self.result_again(uploaded).await;
+        }
+        let origin = self.origin(uploaded)?;
+        let taken = FileImport::begin(self, uploaded, origin, state).await?.run().await?;
+        if self.contracts.feeds().get(&uploaded.feed)?.dataset.name == numbers::DATASET {
+            self.replay_unknown_numbers(&uploaded.principal).await?;
+        }
+        Ok(taken.result(uploaded, false))
+    }
+
+    /// Whether the file is in, or was and another one restated it. One that was taken back may come again.
+    pub(super) fn was_taken(&self, uploaded: &Uploaded) -> Result<bool, WarehouseError> {
+        let file = self.slices.file(&uploaded.key()?);
+        Ok(file.is_some_and(|file| if file.is_live { file.is_complete } else { file.retractions == 0 }))
+    }
+
+    pub(super) fn origin(&self, uploaded: &Uploaded) -> Result<Origin, WarehouseError> {
+        Ok(Origin {
+            feed: self.contracts.feeds().get(&uploaded.feed)?.clone(),
+            slice: uploaded.slice()?,
             file_name: uploaded.file_name.clone(),
             sha256: uploaded.sha256.clone(),
-        };
-        let taken = self.taken(uploaded).await?;
-        if taken.is_complete {
-            return self.result(uploaded, true).await;
-        }
-        let (chunks, mut parsed) = mpsc::channel(CHUNKS_AHEAD_MAX);
-        let (data, visitors, lines_max, read_origin) = (self.inbox.data(uploaded), self.visitors.clone(), self.chunk_lines, origin.clone());
-        let reading = self.engine.spawn_blocking(move || {
-            let file = File::open(data).map_err(WarehouseError::storage("opening an uploaded file"))?;
-            let mut reader = FileReader::open(&read_origin, visitors, BufReader::new(file))?;
-            loop {
-                let chunk = reader.next_chunk(taken.covered, lines_max)?;
-                let is_last = chunk.is_last;
-                // Nobody receives any more: the import stopped.
-                if chunks.blocking_send(chunk).is_err() || is_last {
-                    return Ok::<(), WarehouseError>(());
-                }
-            }
-        });
-        while let Some(chunk) = parsed.recv().await {
-            if self.closing.load(Ordering::SeqCst) {
-                return Err(WarehouseError::Closing);
-            }
-            judge(&origin, &chunk)?;
-            let progress = progress(uploaded, &chunk);
-            self.appender.commit(batch(&origin, uploaded, chunk)).await?;
-            state.send_replace(ImportState::Running(progress));
-        }
-        reading.await.map_err(WarehouseError::broken)??;
-        self.result(uploaded, false).await
+            retractions: self.slices.file(&uploaded.key()?).map_or(0, |file| file.retractions),
+        })
     }
-}
-
-/// # Errors
-/// FILE_TOO_BAD when more rows are bad than the contract allows: the chunk that shows it is not committed.
-fn judge(origin: &Origin, chunk: &Chunk) -> Result<(), WarehouseError> {
-    let (counts, permille_max) = (&chunk.so_far, origin.feed.bad_rows_permille_max);
-    let judged = chunk.is_last || counts.records >= RECORDS_JUDGED_MIN;
-    if !judged || counts.bad * 1_000 <= permille_max * counts.records {
-        return Ok(());
-    }
-    let reasons = counts.reasons.iter().map(|(reason, (rows, line))| format!("{reason} {rows} times, first in line {line}"));
-    Err(WarehouseError::FileTooBad {
-        feed: origin.feed.name.clone(),
-        file_name: origin.file_name.clone(),
-        bad: counts.bad,
-        read: counts.records,
-        permille_max,
-        reasons: reasons.collect::<Vec<_>>().join("; "),
-    })
-}
-
-fn batch(origin: &Origin, uploaded: &Uploaded, chunk: Chunk) -> Batch {
-    let key = format!("file/{}/{}/{}/{}", uploaded.feed, uploaded.city, uploaded.sha256, chunk.first_line);
-    Batch {
-        // The key holds the file's digest and the line: it says all there is to say of the content.
-        digest: hex(&Sha256::digest(&key)),
-        key,
-        source: Source::File,
-        principal: uploaded.principal.clone(),
-        dataset: origin.feed.dataset.clone(),
-        city: origin.city,
-        feed: Some(uploaded.feed.clone()),
-        file: Some(FileRange {
-            name: uploaded.file_name.clone(),
-            sha256: uploaded.sha256.clone(),
-            first_line: chunk.first_line,
-            last_line: chunk.last_line,
-            is_last: chunk.is_last,
-        }),
-        rows: chunk.rows,
-        quarantined: chunk.quarantined,
-        resolved: Vec::new(),
-        newest_at: chunk.newest_at,
-    }
-}
-
-fn progress(uploaded: &Uploaded, chunk: &Chunk) -> ImportProgress {
-    ImportProgress { lines_read: signed(chunk.last_line), bytes_read: signed(chunk.so_far.bytes), bytes_total: signed(uploaded.size_bytes) }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -6,6 +6,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    period::Period,
+    slices::{FileKey, Slice},
+};
 use crate::error::WarehouseError;
 
 /// A file whose upload is complete: what is imported, and gone on with after a restart.
@@ -17,12 +21,25 @@ pub(crate) struct Uploaded {
     pub(super) sha256: String,
     pub(super) size_bytes: u64,
     pub(super) principal: String,
+    /// `yyyyMMdd` or `yyyyMM`, where it is known.
+    pub(super) period: Option<String>,
+    pub(super) part: u32,
+    /// The number of rows in its control file.
+    pub(super) rows_declared: Option<u64>,
 }
 
 impl Uploaded {
     /// The same file for the same feed and city is the same upload.
     pub(super) fn id(&self) -> String {
         format!("{}-{}-{}", self.feed, self.city, self.sha256)
+    }
+
+    pub(super) fn key(&self) -> Result<FileKey, WarehouseError> {
+        Ok(FileKey { feed: self.feed.clone(), city: self.city.parse()?, sha256: self.sha256.clone() })
+    }
+
+    pub(super) fn slice(&self) -> Result<Slice, WarehouseError> {
+        Ok(Slice { city: self.city.parse()?, period: self.period.as_deref().and_then(Period::read), part: self.part })
     }
 }
 

@@ -1,59 +1,69 @@
-use std::io::{self, BufRead};
+use memchr::memchr;
+
+use super::row::Bad;
 
 // Limit: one line. The longest real ones carry an 8 KiB URL twice; a line beyond this is binary or lacks its line ends.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// A line of a file: its number from 1 and its bytes without the line end.
-#[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) number: u64,
-    /// At most [`LINE_BYTES_MAX`].
-    pub(super) bytes: Vec<u8>,
-    /// Whether the line went on beyond the limit; the rest was skipped.
-    pub(super) too_long: bool,
+/// One record of a file as it stands there: a line, or of CSV several.
+pub(super) struct Record<'t> {
+    /// Counts from 1.
+    pub(super) first_line: u64,
+    pub(super) last_line: u64,
+    /// Without the last line end.
+    pub(super) text: &'t str,
+    /// Why it cannot be read as a whole.
+    pub(super) fault: Option<Bad>,
 }
 
-/// Reads lines ended by LF or CRLF, the last one perhaps by nothing, in bounded memory.
-pub(super) struct Lines<R> {
-    input: R,
-    number: u64,
-    bytes_read: u64,
+/// The lines of a text, ended by LF or CRLF, the last one perhaps by nothing.
+#[derive(Clone)]
+pub(super) struct Lines<'t> {
+    rest: &'t str,
+    next: u64,
 }
 
-impl<R: BufRead> Lines<R> {
-    pub(super) fn new(input: R) -> Lines<R> {
-        Lines { input, number: 0, bytes_read: 0 }
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str, first_line: u64) -> Lines<'t> {
+        Lines { rest: text, next: first_line }
     }
 
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.bytes_read
+    /// What follows the lines that were taken.
+    pub(super) fn rest(&self) -> &'t str {
+        self.rest
     }
 
-    pub(super) fn next_line(&mut self) -> io::Result<Option<Line>> {
-        let mut line = Line { number: self.number + 1, bytes: Vec::new(), too_long: false };
-        let mut ended = false;
-        while !ended {
-            let piece = self.input.fill_buf()?;
-            if piece.is_empty() {
-                break;
-            }
-            let end = piece.iter().position(|byte| *byte == b'\n');
-            let taken = &piece[..end.unwrap_or(piece.len())];
-            let room = LINE_BYTES_MAX - line.bytes.len();
-            line.too_long |= taken.len() > room;
-            line.bytes.extend_from_slice(&taken[..taken.len().min(room)]);
-            let consumed = end.map_or(piece.len(), |end| end + 1);
-            ended = end.is_some();
-            self.input.consume(consumed);
-            self.bytes_read += consumed as u64;
-        }
-        if !ended && line.bytes.is_empty() {
-            return Ok(None);
-        }
-        if line.bytes.last() == Some(&b'\r') {
-            line.bytes.pop();
-        }
-        self.number += 1;
-        Ok(Some(line))
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
     }
+
+    /// Passes over bytes that hold so many lines.
+    pub(super) fn pass_over(&mut self, bytes: usize, lines: u64) {
+        self.rest = &self.rest[bytes..];
+        self.next += lines;
+    }
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = Record<'t>;
+
+    fn next(&mut self) -> Option<Record<'t>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (line, rest) = match memchr(b'\n', self.rest.as_bytes()) {
+            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
+            None => (self.rest, ""),
+        };
+        let text = without_return(line);
+        let fault = (text.len() > LINE_BYTES_MAX).then(Bad::too_long);
+        let record = Record { first_line: self.next, last_line: self.next, text, fault };
+        self.rest = rest;
+        self.next += 1;
+        Some(record)
+    }
+}
+
+pub(super) fn without_return(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line)
 }

@@ -14,7 +14,7 @@ use datafusion::{
 };
 use kernel_base::{CallContext, Page, Scope};
 
-use super::Importer;
+use super::{Importer, row::Bad, slices::FileKey};
 use crate::{
     append::tables,
     error::WarehouseError,
@@ -35,12 +35,21 @@ pub(super) struct Kept {
     quarantined_at: i64,
 }
 
+impl Kept {
+    /// Where the row stands in the order of rows.
+    pub(super) fn place(&self) -> (i64, String) {
+        (self.quarantined_at, self.row.quarantine_id.clone())
+    }
+}
+
 /// Which rows are meant.
 pub(super) struct Selection {
     pub(super) feed: String,
     pub(super) scope: Scope,
     pub(super) file_sha256: Option<String>,
     pub(super) ids: Option<Vec<String>>,
+    /// Only rows with this reason.
+    pub(super) reason: Option<&'static str>,
     pub(super) after: Option<(i64, String)>,
     pub(super) include_replayed: bool,
     pub(super) rows_max: usize,
@@ -49,12 +58,13 @@ pub(super) struct Selection {
 /// Pages through the quarantined rows in the caller's scope, oldest first.
 pub(crate) async fn list(importer: &Importer, context: &CallContext, request: ListQuarantineRequest) -> Result<ListQuarantineResponse, WarehouseError> {
     let page = Page::read(request.page_size, &request.page_token)?;
-    let feed = importer.feeds.get(&request.feed)?;
+    let feed = importer.contracts.feeds().get(&request.feed)?.clone();
     let selection = Selection {
         feed: feed.name.clone(),
         scope: context.rights.scope_of(PERMISSION, None),
         file_sha256: Some(request.file_sha256).filter(|sha256| !sha256.is_empty()),
         ids: None,
+        reason: None,
         after: page.after.as_deref().map(position).transpose()?,
         include_replayed: request.include_replayed,
         rows_max: page.size + 1,
@@ -75,11 +85,10 @@ impl Importer {
     pub(super) async fn quarantined(&self, selection: Selection) -> Result<Vec<Kept>, WarehouseError> {
         let lake = self.appender.lake();
         let snapshot = lake.newest();
-        let (Some(rows), Some(resolved)) =
-            (lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await?, lake.frame(snapshot, &TableName::kernel(tables::RESOLUTION)).await?)
-        else {
+        let Some(rows) = lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? else {
             return Ok(Vec::new());
         };
+        let resolved = self.resolved(snapshot).await?;
         let read = async {
             let batches = select(rows, resolved.clone(), &selection)?.collect().await?;
             let ids = resolved.filter(col("feed").eq(lit(selection.feed.as_str())))?.select_columns(&["quarantine_id"])?;
@@ -93,19 +102,67 @@ impl Importer {
     }
 }
 
+/// Leaves out the rows that were replayed, or whose file counts no more.
+fn unresolved(rows: DataFrame, resolved: DataFrame) -> Result<DataFrame, DataFusionError> {
+    let resolved = resolved.select(vec![col("quarantine_id").alias("resolved_id")])?;
+    rows.join(resolved, JoinType::LeftAnti, &["quarantine_id"], &["resolved_id"], None)
+}
+
 fn select(rows: DataFrame, resolved: DataFrame, selection: &Selection) -> Result<DataFrame, DataFusionError> {
-    let waiting = match selection.include_replayed {
-        true => rows,
-        false => {
-            let resolved = resolved.select(vec![col("quarantine_id").alias("resolved_id")])?;
-            rows.join(resolved, JoinType::LeftAnti, &["quarantine_id"], &["resolved_id"], None)?
-        }
-    };
+    let waiting = if selection.include_replayed { rows } else { unresolved(rows, resolved)? };
     waiting
         .filter(condition(selection))?
         .sort(vec![col("quarantined_at").sort(true, false), col("quarantine_id").sort(true, false)])?
         .limit(0, Some(selection.rows_max))?
         .select_columns(&COLUMNS)
+}
+
+impl Importer {
+    /// The values of one column of the rows that wait, of a feed or one file of it.
+    pub(super) async fn waiting(&self, feed: &str, file: Option<&FileKey>, column: &str) -> Result<Vec<String>, WarehouseError> {
+        let mut condition = col("feed").eq(lit(feed));
+        if let Some(file) = file {
+            condition = condition.and(col("file_sha256").eq(lit(file.sha256.as_str()))).and(col("city").eq(lit(file.city.to_string())));
+        }
+        let batches = self.waiting_columns(condition, &[column]).await?;
+        Ok(batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()).collect())
+    }
+
+    /// City and file digest of each row of a feed that waits for its number.
+    pub(super) async fn waiting_for_numbers(&self, feed: &str) -> Result<Vec<(String, String)>, WarehouseError> {
+        let condition = col("feed").eq(lit(feed)).and(col("reason").eq(lit(Bad::NUMBER_UNKNOWN)));
+        let batches = self.waiting_columns(condition, &["city", "file_sha256"]).await?;
+        let rows = batches.iter().flat_map(|batch| {
+            let (cities, digests) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            (0..batch.num_rows()).map(|row| (cities.value(row).to_owned(), digests.value(row).to_owned())).collect::<Vec<_>>()
+        });
+        Ok(rows.collect())
+    }
+
+    async fn waiting_columns(&self, condition: Expr, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
+        let lake = self.appender.lake();
+        let snapshot = lake.newest();
+        let Some(rows) = lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? else {
+            return Ok(Vec::new());
+        };
+        let resolved = self.resolved(snapshot).await?;
+        let read = async { unresolved(rows.filter(condition)?, resolved)?.select_columns(columns)?.collect().await };
+        plain_text(read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?)
+    }
+
+    /// The rows that wait no more, none before the first.
+    async fn resolved(&self, snapshot: i64) -> Result<DataFrame, WarehouseError> {
+        let lake = self.appender.lake();
+        match lake.frame(snapshot, &TableName::kernel(tables::RESOLUTION)).await? {
+            Some(resolved) => Ok(resolved),
+            None => lake.session().read_batch(RecordBatch::new_empty(tables::resolution())).map_err(WarehouseError::broken),
+        }
+    }
+
+    /// The ids of a file's rows that wait.
+    pub(super) async fn waiting_ids(&self, file: &FileKey) -> Result<Vec<String>, WarehouseError> {
+        self.waiting(&file.feed, Some(file), "quarantine_id").await
+    }
 }
 
 fn condition(selection: &Selection) -> Expr {
@@ -118,6 +175,9 @@ fn condition(selection: &Selection) -> Expr {
     }
     if let Some(ids) = &selection.ids {
         condition = condition.and(col("quarantine_id").in_list(ids.iter().map(|id| lit(id.as_str())).collect(), false));
+    }
+    if let Some(reason) = selection.reason {
+        condition = condition.and(col("reason").eq(lit(reason)));
     }
     if let Some((at, id)) = &selection.after {
         let at = lit(datafusion::common::ScalarValue::TimestampMicrosecond(Some(*at), Some("UTC".into())));

@@ -1,61 +1,56 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use arrow_array::RecordBatch;
+use arrow_select::{concat::concat_batches, filter::filter_record_batch};
 use backplane_proto::ingest::v1::{ReplayQuarantineRequest, ReplayQuarantineResponse};
-use kernel_base::{CallContext, City};
+use kernel_base::{CallContext, Scope};
 use sha2::{Digest, Sha256};
 
 use super::{
     FeedContract, Importer,
+    duplicates::KeyDigest,
+    file_import::newest_at,
     file_reader::{Origin, read_alone},
     import::{hex, signed},
     quarantine::{Kept, PERMISSION, Selection},
+    row::Bad,
+    session::with_sessions,
+    slices::FileKey,
 };
 use crate::{
-    append::{Batch, Source, incoming::declared_schema},
+    append::{Batch, Change, FileRange, Source, incoming::declared_schema},
     error::WarehouseError,
-    rows::{RowsBuilder, Value},
 };
 
 // Limit: rows of one replay, as the contract of ReplayQuarantine says.
 const ROWS_MAX: usize = 10_000;
 
-/// Rows of one city that can be read now.
-#[derive(Default)]
+/// Rows of one file that can be read now.
 struct Readable {
-    rows: Vec<Vec<Value>>,
+    origin: Origin,
+    rows: Vec<RecordBatch>,
+    keys: Vec<KeyDigest>,
     ids: Vec<String>,
-    newest_at: Option<i64>,
 }
 
-/// Reads quarantined rows again and appends those that can be read now. The rows and the note that they are no longer waiting are one snapshot, so that
+/// What a replay did.
+#[derive(Default)]
+struct Replayed {
+    taken: u64,
+    still_bad: u64,
+}
+
+/// Reads quarantined rows again and appends those that can be read now. The rows and the note that they are no longer waiting are one snapshot a file, so that
 /// replaying twice, or after a crash, changes nothing.
 pub(crate) async fn replay(importer: &Importer, context: &CallContext, request: ReplayQuarantineRequest) -> Result<ReplayQuarantineResponse, WarehouseError> {
-    let feed = importer.feeds.get(&request.feed)?.clone();
+    let feed = importer.contracts.feeds().get(&request.feed)?.clone();
     check(&request)?;
     let _one_at_a_time = importer.replaying.lock().await;
     let waiting = waiting(importer, context, &feed, &request).await?;
-    let mut response = ReplayQuarantineResponse { snapshot_id: importer.appender.lake().newest(), ..ReplayQuarantineResponse::default() };
-    let mut readable: BTreeMap<String, Readable> = BTreeMap::new();
-    for kept in &waiting {
-        let text = if request.corrected_text.is_empty() { &kept.row.raw_text } else { &request.corrected_text };
-        let origin = Origin { feed: feed.clone(), city: kept.row.city.parse()?, file_name: kept.row.file_name.clone(), sha256: kept.file_sha256.clone() };
-        let line = u64::try_from(kept.row.line).unwrap_or(0);
-        match read_alone(&origin, importer.visitors.clone(), kept.header.as_deref(), line, text)? {
-            Err(_) => response.rows_still_bad += 1,
-            Ok(row) => {
-                let readable = readable.entry(kept.row.city.clone()).or_default();
-                readable.rows.push(row.values);
-                readable.ids.push(kept.row.quarantine_id.clone());
-                readable.newest_at = readable.newest_at.max(row.at);
-            }
-        }
-    }
-    for (city, readable) in readable {
-        response.rows_taken += signed(readable.ids.len() as u64);
-        let committed = importer.appender.commit(batch(&feed, city.parse()?, context, readable)?).await?;
-        response.snapshot_id = committed.snapshot_id;
-    }
-    Ok(response)
+    let corrected = Some(request.corrected_text.as_str()).filter(|text| !text.is_empty());
+    let replayed = importer.replay_rows(&feed, &waiting, corrected, context.caller_id()).await?;
+    let snapshot_id = importer.appender.lake().newest();
+    Ok(ReplayQuarantineResponse { rows_taken: signed(replayed.taken), rows_still_bad: signed(replayed.still_bad), snapshot_id })
 }
 
 fn check(request: &ReplayQuarantineRequest) -> Result<(), WarehouseError> {
@@ -78,6 +73,7 @@ async fn waiting(importer: &Importer, context: &CallContext, feed: &FeedContract
         scope: context.rights.scope_of(PERMISSION, None),
         file_sha256: None,
         ids: ids.clone(),
+        reason: None,
         after: None,
         include_replayed,
         rows_max: ROWS_MAX,
@@ -91,28 +87,103 @@ async fn waiting(importer: &Importer, context: &CallContext, feed: &FeedContract
     importer.quarantined(selection(false)).await
 }
 
-fn batch(feed: &Arc<FeedContract>, city: City, context: &CallContext, readable: Readable) -> Result<Batch, WarehouseError> {
-    let mut rows = RowsBuilder::new(declared_schema(&feed.dataset))?;
-    for row in readable.rows {
-        rows.push(row)?;
+impl Importer {
+    /// Replays what waited for an assignment of its number, now that assignments came.
+    pub(super) async fn replay_unknown_numbers(&self, principal: &str) -> Result<(), WarehouseError> {
+        let _one_at_a_time = self.replaying.lock().await;
+        let feeds = self.contracts.feeds();
+        for feed in feeds.iter().filter(|feed| feed.resolves_numbers()) {
+            let mut after = None;
+            // Page by page, oldest first: the rows that are still unknown stay behind.
+            loop {
+                let selection = Selection {
+                    feed: feed.name.clone(),
+                    scope: Scope::Province,
+                    file_sha256: None,
+                    ids: None,
+                    reason: Some(Bad::NUMBER_UNKNOWN),
+                    after,
+                    include_replayed: false,
+                    rows_max: ROWS_MAX,
+                };
+                let waiting = self.quarantined(selection).await?;
+                let Some(last) = waiting.last() else {
+                    break;
+                };
+                after = Some(last.place());
+                let replayed = self.replay_rows(feed, &waiting, None, principal).await?;
+                tracing::info!(feed = feed.name, taken = replayed.taken, waiting = replayed.still_bad, "rows that waited for their number were replayed");
+            }
+        }
+        Ok(())
     }
-    let ids = hex(&Sha256::digest(readable.ids.join("\n")));
-    let key = match readable.ids.as_slice() {
-        [only] => format!("replay/{only}"),
-        _ => format!("replay/{ids}"),
-    };
-    Ok(Batch {
-        key,
-        digest: ids,
-        source: Source::Replay,
-        principal: context.caller_id().to_owned(),
-        dataset: feed.dataset.clone(),
-        city,
-        feed: Some(feed.name.clone()),
-        file: None,
-        rows: rows.finish()?,
-        quarantined: Vec::new(),
-        resolved: readable.ids,
-        newest_at: readable.newest_at,
-    })
+
+    /// The caller holds `replaying`.
+    async fn replay_rows(&self, feed: &Arc<FeedContract>, waiting: &[Kept], corrected: Option<&str>, principal: &str) -> Result<Replayed, WarehouseError> {
+        let numbers = if feed.resolves_numbers() { self.numbers().await? } else { Arc::default() };
+        let mut replayed = Replayed::default();
+        let mut readable: BTreeMap<(String, String), Readable> = BTreeMap::new();
+        for kept in waiting {
+            let text = corrected.unwrap_or(&kept.row.raw_text);
+            let origin = self.origin_of(feed, kept)?;
+            let line = u64::try_from(kept.row.line).unwrap_or(0);
+            match read_alone(&origin, &self.visitors, &numbers, kept.header.as_deref(), line, text)? {
+                Err(_) => replayed.still_bad += 1,
+                Ok(chunk) => {
+                    replayed.taken += 1;
+                    let fresh = || Readable { origin, rows: Vec::new(), keys: Vec::new(), ids: Vec::new() };
+                    let file = readable.entry((kept.row.city.clone(), kept.file_sha256.clone())).or_insert_with(fresh);
+                    file.rows.push(with_sessions(feed, chunk.rows, &chunk.lines, None)?);
+                    file.keys.extend(chunk.keys);
+                    file.ids.push(kept.row.quarantine_id.clone());
+                }
+            }
+        }
+        for file in readable.into_values() {
+            self.commit_replay(file, principal).await?;
+        }
+        Ok(replayed)
+    }
+
+    fn origin_of(&self, feed: &Arc<FeedContract>, kept: &Kept) -> Result<Origin, WarehouseError> {
+        let key = FileKey { feed: feed.name.clone(), city: kept.row.city.parse()?, sha256: kept.file_sha256.clone() };
+        let file = self.slices.file(&key).ok_or_else(|| WarehouseError::broken("a quarantined row is of a file that was never taken"))?;
+        Ok(Origin { feed: feed.clone(), slice: file.slice, file_name: file.file_name, sha256: key.sha256, retractions: file.retractions })
+    }
+
+    async fn commit_replay(&self, file: Readable, principal: &str) -> Result<(), WarehouseError> {
+        let Readable { origin, rows, keys, ids } = file;
+        let feed = &origin.feed;
+        let mut rows = concat_batches(&declared_schema(&feed.dataset), &rows).map_err(WarehouseError::broken)?;
+        let mut duplicates = 0;
+        if feed.drops_duplicates {
+            let first_ones = self.keys_of_slice(&origin, true).await?.first_ones(&origin.file_name, &keys)?;
+            duplicates = (keys.len() - first_ones.true_count()) as u64;
+            rows = filter_record_batch(&rows, &first_ones).map_err(WarehouseError::broken)?;
+        }
+        let digest = hex(&Sha256::digest(ids.join("\n")));
+        let batch = Batch {
+            key: format!("replay/{digest}"),
+            digest,
+            source: Source::Replay,
+            principal: principal.to_owned(),
+            newest_at: newest_at(feed, &rows),
+            dataset: feed.dataset.clone(),
+            city: origin.slice.city,
+            feed: Some(feed.name.clone()),
+            file: Some(FileRange {
+                name: origin.file_name.clone(),
+                sha256: origin.sha256.clone(),
+                first_line: 0,
+                last_line: 0,
+                is_last: false,
+                period: origin.slice.period.map(|period| period.to_string()),
+                part: origin.slice.part,
+            }),
+            change: Change::Add { rows, duplicates, restates: None },
+            quarantined: Vec::new(),
+            resolved: ids,
+        };
+        self.appender.commit(batch).await.map(drop)
+    }
 }

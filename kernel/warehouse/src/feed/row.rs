@@ -1,7 +1,18 @@
+use std::borrow::Cow;
+
 use kernel_base::City;
 
-use super::{ColumnRule, FeedContract, Rule, combined_log, session::Sessions, visitor::VisitorKey};
-use crate::{append::FileRange, day::shanghai_day, rows::Value};
+use super::{
+    FeedContract, Rule, combined_log,
+    numbers::{NumberIndex, service_number},
+    parse,
+    period::Period,
+    visitor::VisitorKey,
+};
+use crate::{append::FileRange, contract::ColumnContract, day::shanghai_day, error::WarehouseError, rows::Cell};
+
+/// One field of a record; `None` is null.
+pub(super) type Field<'t> = Option<Cow<'t, str>>;
 
 /// Why a row could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +26,9 @@ pub(crate) struct Bad {
 }
 
 impl Bad {
+    /// A service number that nobody is known to have had on that day. Such a row is not wrong: it waits for the assignment.
+    pub(super) const NUMBER_UNKNOWN: &'static str = "NUMBER_UNKNOWN";
+
     pub(super) fn new(reason: &'static str, message: String) -> Bad {
         Bad { column: None, reason, message }
     }
@@ -22,102 +36,123 @@ impl Bad {
     pub(super) fn too_long() -> Bad {
         Bad::new("LINE_TOO_LONG", format!("expected at most {} bytes in a line; found more", super::lines::LINE_BYTES_MAX))
     }
+
+    fn in_column(self, column: &ColumnContract) -> Bad {
+        Bad { column: Some(column.name.clone()), ..self }
+    }
 }
 
-/// A row of the dataset.
-pub(super) struct Row {
-    /// In the order of the dataset's columns.
-    pub(super) values: Vec<Value>,
-    /// Its event time, microseconds, if the dataset has one.
-    pub(super) at: Option<i64>,
-}
-
-/// Turns the fields of records into rows of the dataset.
+/// What rows are made with beside their fields.
 pub(super) struct RowReader<'a> {
     feed: &'a FeedContract,
-    city: City,
+    city: String,
     /// The first 32 hex characters of the file's digest: 128 bits name a file.
     file_id: String,
-    visitors: VisitorKey,
-    sessions: Sessions,
+    /// Days since 1970 of the first day of the file's period.
+    period_day: Option<i32>,
+    visitors: &'a VisitorKey,
+    numbers: &'a NumberIndex,
     /// Where each column's field stands in a record, in the order of the dataset.
-    positions: Vec<Option<usize>>,
-    /// Whether rows come one by one from quarantine, without the neighbours that tell their session.
-    alone: bool,
+    positions: &'a [Option<usize>],
 }
 
 impl<'a> RowReader<'a> {
-    pub(super) fn new(feed: &'a FeedContract, city: City, sha256: &str, visitors: VisitorKey, positions: Vec<Option<usize>>) -> RowReader<'a> {
+    pub(super) fn new(
+        feed: &'a FeedContract,
+        city: City,
+        sha256: &str,
+        period: Option<Period>,
+        visitors: &'a VisitorKey,
+        numbers: &'a NumberIndex,
+        positions: &'a [Option<usize>],
+    ) -> Result<RowReader<'a>, WarehouseError> {
         let file_id = sha256.chars().take(FileRange::ID_CHARACTERS).collect();
-        RowReader { feed, city, file_id, visitors, sessions: Sessions::default(), positions, alone: false }
+        let period_day = period.map(|period| super::time::compact_day(&period.first_day().strftime("%Y%m%d").to_string()));
+        let period_day = period_day.map(|day| day.ok_or_else(|| WarehouseError::broken("a period begins before 1900"))).transpose()?;
+        Ok(RowReader { feed, city: city.to_string(), file_id, period_day, visitors, numbers, positions })
     }
 
-    pub(super) fn alone(mut self) -> Self {
-        self.alone = true;
-        self
-    }
-
-    /// The row of a record's fields. A bad row leaves no trace in the sessions.
-    pub(super) fn read(&mut self, line: u64, fields: &[Option<String>]) -> Result<Row, Bad> {
-        let mut values = Vec::with_capacity(self.feed.columns.len());
+    /// Reads a record's fields into cells, in the order of the dataset's columns.
+    pub(super) fn read<'t>(&'t self, line: u64, fields: &[Field<'t>], cells: &mut Vec<Cell<'t>>) -> Result<(), Bad> {
+        cells.clear();
         for (index, rule) in self.feed.columns.iter().enumerate() {
-            let field = self.positions[index].and_then(|position| fields.get(position)).and_then(Option::as_deref);
-            values.push(self.value(index, rule, line, field, fields)?);
+            let field = self.positions[index].and_then(|position| fields.get(position)).and_then(Option::as_ref);
+            let cell = match (&rule.rule, field) {
+                (Rule::FileCity, _) => Cell::from(self.city.as_str()),
+                (Rule::LineId, _) => format!("{}-{line}", self.file_id).into(),
+                (Rule::Visitor, _) => self.visitor(fields).into(),
+                // The column must not be null, and every visitor has a session: it is told from the neighbours when all rows of the chunk stand.
+                (Rule::Session, _) => Cell::from(""),
+                (Rule::Constant(text), _) => Cell::from(text.as_str()),
+                (Rule::Revision, _) => Cell::Integer(0),
+                (Rule::PeriodDay, _) => self.period_day.map_or(Cell::Null, Cell::Day),
+                (Rule::ActionOfMethod, None) => Cell::from("view"),
+                (_, None) => Cell::Null,
+                (rule, Some(field)) => parse::cell(rule, field).map_err(|bad| bad.in_column(&self.feed.dataset.columns[index]))?,
+            };
+            cells.push(cell);
         }
-        let at = self.at(&values);
+        self.fill_in(fields, cells)?;
+        self.check(cells)
+    }
+
+    /// The columns that are made of others.
+    fn fill_in<'t>(&self, fields: &[Field<'t>], cells: &mut [Cell<'t>]) -> Result<(), Bad> {
         for (index, rule) in self.feed.columns.iter().enumerate() {
-            match (&rule.rule, at) {
-                (Rule::DayOfAt, Some(at)) => values[index] = Value::Day(shanghai_day(at)),
-                (Rule::Session, Some(at)) => values[index] = self.session(line, at, fields).into(),
+            match rule.rule {
+                Rule::DayOfAt => {
+                    if let Some(Cell::Instant(at)) = self.feed.dataset.column("at").and_then(|(at, _)| cells.get(at)) {
+                        cells[index] = Cell::Day(shanghai_day(*at));
+                    }
+                }
+                Rule::CustomerOfNumber { as_of } => {
+                    let field = self.positions[index].and_then(|position| fields.get(position)).and_then(Option::as_ref);
+                    if let Some(number) = field {
+                        let customer = self.customer(number, &cells[as_of]);
+                        cells[index] = customer.map_err(|bad| bad.in_column(&self.feed.dataset.columns[index]))?;
+                    }
+                }
                 _ => {}
             }
-            let column = &self.feed.dataset.columns[index];
-            if values[index] == Value::Null && !column.nullable {
-                let message = format!("expected a value ({}); found none", column.meaning);
-                return Err(Bad { column: Some(column.name.clone()), reason: "VALUE_MISSING", message });
+        }
+        Ok(())
+    }
+
+    fn customer(&self, text: &str, as_of: &Cell<'_>) -> Result<Cell<'static>, Bad> {
+        let number = service_number(text).ok_or_else(|| parse::invalid(text, "NUMBER_INVALID", "a service number of eleven digits"))?;
+        let day = match as_of {
+            Cell::Instant(at) => shanghai_day(*at),
+            Cell::Day(day) => *day,
+            // The row is bad for want of a time, or the customer is not needed.
+            _ => return Ok(Cell::Null),
+        };
+        match self.numbers.customer(number, day) {
+            Some(customer_id) => Ok(Cell::Integer(customer_id)),
+            None => {
+                Err(Bad::new(Bad::NUMBER_UNKNOWN, "expected a number that a customer had on that day; no assignment is known yet, so the row waits".to_owned()))
             }
         }
-        Ok(Row { values, at })
     }
 
-    fn value(&self, index: usize, rule: &ColumnRule, line: u64, field: Option<&str>, fields: &[Option<String>]) -> Result<Value, Bad> {
-        let converted = match &rule.rule {
-            Rule::FileCity => return Ok(self.city.to_string().into()),
-            Rule::LineId => return Ok(format!("{}-{line}", self.file_id).into()),
-            Rule::Visitor => return Ok(self.visitor(fields).into()),
-            Rule::Constant(text) => return Ok(text.as_str().into()),
-            Rule::Revision => return Ok(Value::Integer(0)),
-            // Filled in when the rest of the row stands.
-            Rule::DayOfAt | Rule::Session | Rule::Absent => return Ok(Value::Null),
-            Rule::ActionOfMethod => return Ok(action(field).into()),
-            rule => super::parse::value(rule, field),
-        };
-        converted.map_err(|bad| Bad { column: Some(self.feed.dataset.columns[index].name.clone()), ..bad })
-    }
-
-    fn at(&self, values: &[Value]) -> Option<i64> {
-        let (index, _) = self.feed.dataset.column("at")?;
-        match values.get(index) {
-            Some(Value::Instant(at)) => Some(*at),
-            _ => None,
+    /// That required columns have a value, and listed ones a listed value.
+    fn check(&self, cells: &[Cell<'_>]) -> Result<(), Bad> {
+        for (column, cell) in self.feed.dataset.columns.iter().zip(cells) {
+            match cell {
+                Cell::Null if !column.nullable => {
+                    let message = format!("expected a value ({}); found none", column.meaning);
+                    return Err(Bad::new("VALUE_MISSING", message).in_column(column));
+                }
+                Cell::Text(text) if !column.values.is_empty() && !column.values.iter().any(|value| value == text) => {
+                    return Err(parse::invalid(text, "VALUE_UNKNOWN", &format!("one of {}", column.values.join(", "))).in_column(column));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 
-    fn visitor(&self, fields: &[Option<String>]) -> String {
+    fn visitor(&self, fields: &[Field<'_>]) -> String {
         let field = |position: usize| fields.get(position).and_then(Option::as_deref).unwrap_or_default();
         self.visitors.visitor_id(field(combined_log::ADDRESS), field(combined_log::AGENT))
-    }
-
-    fn session(&mut self, line: u64, at: i64, fields: &[Option<String>]) -> String {
-        let visitor = self.visitor(fields);
-        if self.alone { format!("{visitor}-r{line}") } else { self.sessions.session_of(&visitor, at) }
-    }
-}
-
-/// GET and HEAD look, the methods that send something submit.
-fn action(method: Option<&str>) -> &'static str {
-    match method {
-        Some("POST" | "PUT" | "PATCH" | "DELETE") => "submit",
-        _ => "view",
     }
 }

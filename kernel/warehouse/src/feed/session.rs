@@ -1,4 +1,9 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, cast::AsArray, types::TimestampMicrosecondType};
+
+use super::{FeedContract, Rule};
+use crate::error::WarehouseError;
 
 /// A visitor's requests belong together until this much time passes without one (DATA-MODEL, feeds).
 const GAP_MICROS: i64 = 30 * 60 * 1_000_000;
@@ -18,6 +23,24 @@ pub(super) struct Sessions {
 struct LastSeen {
     newest_at: i64,
     session_id: String,
+}
+
+/// Fills in the sessions of rows that have a visitor and an instant, where the feed has them. Without neighbours, as rows from quarantine, each is a session of
+/// its own.
+pub(super) fn with_sessions(feed: &FeedContract, rows: RecordBatch, lines: &[u64], mut sessions: Option<&mut Sessions>) -> Result<RecordBatch, WarehouseError> {
+    let column_of = |rule: &Rule| feed.columns.iter().position(|column| column.rule == *rule);
+    let (Some(session), Some(visitor), Some((at, _))) = (column_of(&Rule::Session), column_of(&Rule::Visitor), feed.dataset.column("at")) else {
+        return Ok(rows);
+    };
+    let (visitors, instants) = (rows.column(visitor).as_string::<i32>(), rows.column(at).as_primitive::<TimestampMicrosecondType>());
+    let session_of = |row: usize| match &mut sessions {
+        Some(sessions) => sessions.session_of(visitors.value(row), instants.value(row)),
+        None => format!("{}-r{}", visitors.value(row), lines[row]),
+    };
+    let filled: ArrayRef = Arc::new(StringArray::from_iter_values((0..visitors.len()).map(session_of)));
+    let mut columns = rows.columns().to_vec();
+    columns[session] = filled;
+    RecordBatch::try_new(rows.schema(), columns).map_err(WarehouseError::broken)
 }
 
 impl Sessions {

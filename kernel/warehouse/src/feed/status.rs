@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::{
     Array, RecordBatch,
@@ -9,8 +9,13 @@ use backplane_proto::ingest::v1::{FeedStatus, ListFeedStatusesRequest, ListFeedS
 use datafusion::prelude::{col, lit};
 use kernel_base::{CallContext, City, Page};
 
-use super::{FeedContract, Importer};
-use crate::{append::tables, error::WarehouseError, lake::TableName, timestamp::timestamp};
+use super::{FeedContract, Importer, completeness::late_seconds, period::Period};
+use crate::{
+    append::{Source, tables},
+    error::WarehouseError,
+    lake::TableName,
+    timestamp::timestamp,
+};
 
 /// What is known of one feed in one city.
 #[derive(Default)]
@@ -18,10 +23,11 @@ struct Tally {
     files: i64,
     rows_taken: i64,
     rows_quarantined: i64,
-    rows_replayed: i64,
+    rows_waiting: i64,
     files_unfinished: i64,
     last_import_at: Option<i64>,
     newest_event_at: Option<i64>,
+    newest_period: Option<Period>,
     last_error: Option<(i64, String)>,
 }
 
@@ -29,15 +35,17 @@ struct Tally {
 pub(crate) async fn list(importer: &Importer, context: &CallContext, request: ListFeedStatusesRequest) -> Result<ListFeedStatusesResponse, WarehouseError> {
     let page = Page::read(request.page_size, &request.page_token)?;
     let scope = context.rights.scope_of("ingest.read", None);
+    let contracts = importer.contracts.feeds();
     let feeds: Vec<_> = match request.feed.as_str() {
-        "" => importer.feeds.iter().collect(),
-        name => vec![importer.feeds.get(name)?],
+        "" => contracts.iter().collect(),
+        name => vec![contracts.get(name)?],
     };
     let mut statuses = Vec::new();
     for feed in feeds {
         let tallies = tallies(importer, feed).await?;
+        let now = importer.clock().now_micros();
         let seen = tallies.into_iter().filter(|(city, _)| city.parse::<City>().is_ok_and(|city| scope.contains(city)));
-        statuses.extend(seen.map(|(city, tally)| status(feed, city, tally)));
+        statuses.extend(seen.map(|(city, tally)| status(feed, city, tally, now)));
     }
     statuses.retain(|status| page.after.as_ref().is_none_or(|after| place(status) > *after));
     statuses.sort_by_key(place);
@@ -55,14 +63,19 @@ async fn tallies(importer: &Importer, feed: &FeedContract) -> Result<BTreeMap<St
     let lake = importer.appender.lake();
     let snapshot = lake.newest();
     let of_feed = || Some(col("feed").eq(lit(feed.name.as_str())));
-    let columns = ["city", "source", "is_last", "rows", "quarantined", "committed_at", "newest_at"];
+    let columns = ["city", "file_sha256", "source", "rows", "quarantined", "committed_at", "newest_at", "snapshot_id"];
+    let files: HashMap<(String, String), i64> =
+        importer.slices.live_files(&feed.name).into_iter().map(|(key, file)| ((key.city.to_string(), key.sha256), file.first_snapshot_id)).collect();
     for batch in lake.rows(snapshot, &TableName::kernel(tables::BATCH), of_feed(), &columns).await? {
-        add_batches(&mut tallies, &batch);
+        add_batches(&mut tallies, &batch, &files);
     }
-    for batch in lake.rows(snapshot, &TableName::kernel(tables::RESOLUTION), of_feed(), &["city"]).await? {
-        for city in batch.column(0).as_string::<i32>().iter().flatten() {
-            tallies.entry(city.to_owned()).or_default().rows_replayed += 1;
-        }
+    for (key, file) in importer.slices.live_files(&feed.name) {
+        let tally = tallies.entry(key.city.to_string()).or_default();
+        tally.files += i64::from(file.is_complete);
+        tally.newest_period = tally.newest_period.into_iter().chain(file.slice.period).max_by_key(|period| period.end());
+    }
+    for city in importer.waiting(&feed.name, None, "city").await? {
+        tallies.entry(city).or_default().rows_waiting += 1;
     }
     for batch in lake.rows(snapshot, &TableName::kernel(tables::REFUSAL), of_feed(), &["city", "error", "refused_at"]).await? {
         add_refusals(&mut tallies, &batch);
@@ -73,20 +86,25 @@ async fn tallies(importer: &Importer, feed: &FeedContract) -> Result<BTreeMap<St
     Ok(tallies)
 }
 
-fn add_batches(tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch) {
+/// Adds the batches of the files that count; `files` has the snapshot of each one's first rows.
+fn add_batches(tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch, files: &HashMap<(String, String), i64>) {
+    let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row).to_owned();
     let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
     let instant = |column: usize, row: usize| {
         let instants = batch.column(column).as_primitive::<TimestampMicrosecondType>();
         (!instants.is_null(row)).then(|| instants.value(row))
     };
     for row in 0..batch.num_rows() {
-        let tally = tallies.entry(batch.column(0).as_string::<i32>().value(row).to_owned()).or_default();
-        tally.files += i64::from(batch.column(2).as_boolean().value(row));
-        tally.rows_taken += number(3, row);
-        tally.rows_quarantined += number(4, row);
-        tally.newest_event_at = tally.newest_event_at.max(instant(6, row));
-        if batch.column(1).as_string::<i32>().value(row) == "file" {
+        let tally = tallies.entry(text(0, row)).or_default();
+        let (sha256, source) = (text(1, row), text(2, row));
+        if source == Source::File.name() {
             tally.last_import_at = tally.last_import_at.max(instant(5, row));
+        }
+        let counts = files.get(&(text(0, row), sha256)).is_some_and(|since| number(7, row) >= *since);
+        if counts && source != Source::Retraction.name() {
+            tally.rows_taken += number(3, row);
+            tally.rows_quarantined += number(4, row);
+            tally.newest_event_at = tally.newest_event_at.max(instant(6, row));
         }
     }
 }
@@ -101,7 +119,7 @@ fn add_refusals(tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch) {
     }
 }
 
-fn status(feed: &FeedContract, city: String, tally: Tally) -> FeedStatus {
+fn status(feed: &FeedContract, city: String, tally: Tally, now: i64) -> FeedStatus {
     FeedStatus {
         feed: feed.name.clone(),
         dataset: feed.dataset.name.clone(),
@@ -110,10 +128,12 @@ fn status(feed: &FeedContract, city: String, tally: Tally) -> FeedStatus {
         files: tally.files,
         rows_taken: tally.rows_taken,
         rows_quarantined: tally.rows_quarantined,
-        rows_waiting: tally.rows_quarantined - tally.rows_replayed,
+        rows_waiting: tally.rows_waiting,
         last_import_at: tally.last_import_at.map(timestamp),
         newest_event_at: tally.newest_event_at.map(timestamp),
         files_unfinished: tally.files_unfinished,
+        newest_period: tally.newest_period.map(|period| period.to_string()).unwrap_or_default(),
+        late_seconds: feed.expected.zip(tally.newest_period).map_or(0, |(expected, newest)| late_seconds(expected, newest, now)),
         // An error that a later file did not have is over.
         last_error: tally.last_error.filter(|(at, _)| tally.last_import_at.is_none_or(|import| import <= *at)).map(|(_, error)| error).unwrap_or_default(),
     }

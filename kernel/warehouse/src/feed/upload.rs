@@ -8,9 +8,12 @@ use tokio::{fs::File, io::AsyncWriteExt, sync::watch};
 use tonic::Status;
 
 use super::{
-    FeedContract, file_name,
+    FeedContract,
+    control_file::ControlFile,
+    file_name,
     import::{ImportState, Importer, hex},
     inbox::Uploaded,
+    period::Period,
 };
 use crate::{contract::Visibility, error::WarehouseError};
 
@@ -32,15 +35,21 @@ pub(crate) async fn receive(
             return Err(WarehouseError::FieldInvalid { field: "header", problem }.into());
         }
     };
-    let feed = importer.feeds.get(&header.feed)?.clone();
+    let feed = importer.contracts.feeds().get(&header.feed)?.clone();
     file_name::check(&header.file_name)?;
-    let city = city(context, &feed, &header)?;
+    let named = feed.named(&header.file_name)?.unwrap_or_default();
+    let city = city(context, &feed, &header, named.city)?;
     context.require("ingest.import", None, city).map_err(WarehouseError::from)?;
+    let control = control(&feed, &header)?;
+    let period = period(&feed, &header, named.period, control.as_ref())?;
     let part = Part { path: importer.inbox.part() };
     let (sha256, size_bytes) = write_part(importer, &header, &part, parts).await?;
     if !header.sha256.is_empty() && header.sha256 != sha256 {
         let problem = format!("its bytes have the SHA-256 {sha256}, and the header says {}: send it again", header.sha256.chars().take(64).collect::<String>());
         return Err(refused(&header, problem).into());
+    }
+    if let Some(control) = &control {
+        control.check(&header.file_name, &sha256, period)?;
     }
     let uploaded = Uploaded {
         feed: feed.name.clone(),
@@ -49,13 +58,16 @@ pub(crate) async fn receive(
         sha256,
         size_bytes,
         principal: context.caller_id().to_owned(),
+        period: period.map(|period| period.to_string()),
+        part: named.part,
+        rows_declared: control.map(|control| control.rows),
     };
     Ok(answers(begin(importer, part, uploaded).await?))
 }
 
 /// A part that did not become an upload is removed.
-struct Part {
-    path: PathBuf,
+pub(super) struct Part {
+    pub(super) path: PathBuf,
 }
 
 impl Drop for Part {
@@ -66,8 +78,7 @@ impl Drop for Part {
 }
 
 /// The city of the file: its name's, or the call's. A name that contradicts the call is refused.
-fn city(context: &CallContext, feed: &FeedContract, header: &FileHeader) -> Result<City, WarehouseError> {
-    let named = feed.city_of(&header.file_name)?;
+fn city(context: &CallContext, feed: &FeedContract, header: &FileHeader, named: Option<City>) -> Result<City, WarehouseError> {
     let city = match (named, context.city) {
         (Some(named), Some(called)) if named != called && called != City::PROVINCE => {
             let problem = format!("its name says the city {named} and the call is for {called}: rename it, or send the metadata 'backplane-city' that it says");
@@ -81,6 +92,36 @@ fn city(context: &CallContext, feed: &FeedContract, header: &FileHeader) -> Resu
         return Err(refused(header, problem));
     }
     Ok(city)
+}
+
+fn control(feed: &FeedContract, header: &FileHeader) -> Result<Option<ControlFile>, WarehouseError> {
+    match (feed.has_control_file, header.control_file.as_str()) {
+        (true, "") => {
+            let problem = format!("the feed '{}' sends a control file with each: send {}.ctl with it", feed.name, header.file_name);
+            Err(refused(header, problem))
+        }
+        (_, "") => Ok(None),
+        (_, text) => ControlFile::read(&header.file_name, text).map(Some),
+    }
+}
+
+/// The period of the file: its name's, the call's, or its control file's.
+fn period(feed: &FeedContract, header: &FileHeader, named: Option<Period>, control: Option<&ControlFile>) -> Result<Option<Period>, WarehouseError> {
+    let read = |text: &str| {
+        let problem = || WarehouseError::FieldInvalid { field: "period", problem: "expected a day yyyyMMdd or a month yyyyMM".to_owned() };
+        Period::read(text).ok_or_else(problem)
+    };
+    let asked = if header.period.is_empty() { None } else { Some(read(&header.period)?) };
+    let period = match (named, asked) {
+        (Some(named), Some(asked)) if named != asked => {
+            return Err(refused(header, format!("its name says the period {named} and the call is for {asked}: rename it, or leave the period out")));
+        }
+        (named, asked) => named.or(asked).or(control.map(|control| control.period)),
+    };
+    if period.is_none() && feed.needs_period() {
+        return Err(refused(header, format!("its rows take their day from the period, which neither its name nor the call says: name it {}", feed.file_name)));
+    }
+    Ok(period)
 }
 
 async fn write_part(
@@ -120,15 +161,15 @@ async fn write_part(
 }
 
 /// Begins the import, joins the one that runs, or finds that the file was taken before.
-async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Uploaded) -> Result<watch::Receiver<ImportState>, WarehouseError> {
+pub(super) async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Uploaded) -> Result<watch::Receiver<ImportState>, WarehouseError> {
     let task = importer.clone();
     let begun = importer.on_engine(async move {
         let _one_at_a_time = task.entering.lock().await;
         if let Some(running) = task.running(&uploaded) {
             return Ok(running);
         }
-        if task.taken(&uploaded).await?.is_complete {
-            let result = task.result(&uploaded, true).await?;
+        if task.was_taken(&uploaded)? {
+            let result = task.result_again(&uploaded).await?;
             return Ok(watch::channel(ImportState::Done(Box::new(result))).1);
         }
         let keep = (task.clone(), uploaded.clone());

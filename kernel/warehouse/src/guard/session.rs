@@ -1,7 +1,9 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
+use async_trait::async_trait;
 use datafusion::{
-    catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider},
+    catalog::{CatalogProvider, MemoryCatalogProvider, SchemaProvider, TableProvider},
+    datasource::empty::EmptyTable,
     error::DataFusionError,
     execution::{SessionState, SessionStateBuilder, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
     prelude::{SessionConfig, SessionContext},
@@ -10,7 +12,7 @@ use kernel_base::Rights;
 
 use super::{Policy, table::GuardedTable};
 use crate::{
-    contract::Datasets,
+    contract::{DatasetContract, Datasets},
     error::WarehouseError,
     lake::{Lake, TableName},
 };
@@ -20,22 +22,14 @@ const SCHEMA: &str = "public";
 
 /// A session for one request: its catalog holds the datasets that the rights reach, guarded, at one snapshot, and nothing else. There is no table function, no
 /// information schema, no file table and no way to make any.
-pub(crate) async fn guarded_session(
-    lake: &Lake,
-    datasets: &Datasets,
-    rights: &Rights,
+pub(crate) fn guarded_session(
+    lake: &Arc<Lake>,
+    datasets: &Arc<Datasets>,
+    rights: &Arc<Rights>,
     snapshot: i64,
     memory_bytes_max: u64,
 ) -> Result<SessionContext, WarehouseError> {
-    let schema = MemorySchemaProvider::new();
-    for contract in datasets.iter() {
-        let Some(policy) = Policy::of(contract, rights) else {
-            continue;
-        };
-        if let Some(inside) = lake.table(snapshot, &TableName::dataset(&contract.name)).await? {
-            schema.register_table(contract.name.clone(), Arc::new(GuardedTable::new(inside, policy))).map_err(WarehouseError::broken)?;
-        }
-    }
+    let schema = GuardedSchema { lake: lake.clone(), datasets: datasets.clone(), rights: rights.clone(), snapshot };
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::new(schema)).map_err(WarehouseError::broken)?;
     let context = SessionContext::new_with_state(state(lake, memory_bytes_max).map_err(WarehouseError::broken)?);
@@ -44,6 +38,51 @@ pub(crate) async fn guarded_session(
         context.deregister_udf(function);
     }
     Ok(context)
+}
+
+/// The datasets that some rights reach. A table is opened when a query names it: a province has dozens.
+struct GuardedSchema {
+    lake: Arc<Lake>,
+    datasets: Arc<Datasets>,
+    rights: Arc<Rights>,
+    snapshot: i64,
+}
+
+impl GuardedSchema {
+    fn policy(&self, name: &str) -> Option<(&DatasetContract, Policy)> {
+        let contract = self.datasets.get(name)?;
+        Policy::of(contract, &self.rights).map(|policy| (contract.as_ref(), policy))
+    }
+}
+
+impl fmt::Debug for GuardedSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GuardedSchema")
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for GuardedSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.datasets.iter().map(|contract| contract.name.clone()).filter(|name| self.table_exist(name)).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let Some((contract, policy)) = self.policy(name) else {
+            return Ok(None);
+        };
+        let failed = |error: WarehouseError| DataFusionError::External(Box::new(error));
+        let inside = match self.lake.table(self.snapshot, &TableName::dataset(name)).await.map_err(failed)? {
+            Some(inside) => inside,
+            // The first rows make the table.
+            None => Arc::new(EmptyTable::new(contract.table_schema())),
+        };
+        Ok(Some(Arc::new(GuardedTable::new(inside, policy))))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.policy(name).is_some()
+    }
 }
 
 // Limit: these make values of any size from a number, outside of the memory that a query may take and before its deadline can stop it.

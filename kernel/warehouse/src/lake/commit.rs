@@ -1,12 +1,12 @@
 use std::{
     collections::HashSet,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use datafusion::{common::DFSchema, logical_expr::Expr, physical_expr::PhysicalExpr, prelude::SessionContext};
-use datafusion_ducklake::{DeleteFileEntry, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, DuckLakeWriteTransaction, MetadataProvider, WriteMode};
+use datafusion_ducklake::{DeleteFileEntry, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, DuckLakeWriteTransaction, WriteMode};
 
 use super::{Lake, TableName, failed};
 use crate::error::WarehouseError;
@@ -15,32 +15,66 @@ use crate::error::WarehouseError;
 // to open in every later scan. Quarantine beyond this is worth a file.
 const INLINED_ROWS_MAX: usize = 200;
 
-/// One commit in the making. Nothing is visible before [`LakeTransaction::commit`]; dropping the value leaves files that no snapshot names.
+/// Rows on their way to a commit, written to their files before the commit's turn comes. Dropping the value leaves files that no snapshot names.
+pub(crate) struct Staged<'a> {
+    lake: &'a Lake,
+    staged: DuckLakeWriteTransaction<'a>,
+    tables: Vec<TableName>,
+}
+
+impl<'a> Staged<'a> {
+    pub(super) fn new(lake: &'a Lake) -> Staged<'a> {
+        Staged { lake, staged: lake.writer.transaction(), tables: Vec::new() }
+    }
+
+    /// Adds rows to a table, as a Parquet file. One transaction takes one such call for a table.
+    pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
+        self.tables.push(table.clone());
+        self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, rows).await.map_err(failed("writing rows"))
+    }
+
+    /// Waits for the turn of this commit; there is one at a time.
+    ///
+    /// # Errors
+    /// When an earlier commit left the catalog in doubt.
+    pub(crate) async fn begin(self) -> Result<LakeTransaction<'a>, WarehouseError> {
+        let one_at_a_time = self.lake.committing.lock().await;
+        self.lake.refuse_in_doubt()?;
+        Ok(LakeTransaction { lake: self.lake, staged: self.staged, tables: self.tables, base: self.lake.newest(), _one_at_a_time: one_at_a_time })
+    }
+}
+
+/// One commit in the making, alone in its turn. Nothing is visible before [`LakeTransaction::commit`]; dropping the value leaves files that no snapshot names.
 pub(crate) struct LakeTransaction<'a> {
     lake: &'a Lake,
     staged: DuckLakeWriteTransaction<'a>,
+    /// Those that this commit changes.
+    tables: Vec<TableName>,
     base: i64,
     // Held until the value ends: what was read at `base` is what the commit builds on.
     _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
 }
 
 impl<'a> LakeTransaction<'a> {
-    pub(super) fn new(lake: &'a Lake, one_at_a_time: tokio::sync::MutexGuard<'a, ()>) -> LakeTransaction<'a> {
-        LakeTransaction { lake, staged: lake.writer.transaction(), base: lake.newest(), _one_at_a_time: one_at_a_time }
-    }
-
     /// Rows of the snapshot that the commit follows.
     pub(crate) async fn rows(&self, table: &TableName, condition: Expr, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
         self.lake.rows(self.base, table, Some(condition), columns).await
     }
 
+    /// Rows of an earlier snapshot.
+    pub(crate) async fn rows_at(&self, snapshot_id: i64, table: &TableName, condition: Expr, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
+        self.lake.rows(snapshot_id, table, Some(condition), columns).await
+    }
+
     /// Adds rows to a table, as a Parquet file.
     pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
+        self.tables.push(table.clone());
         self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, rows).await.map_err(failed("writing rows"))
     }
 
     /// Adds few rows to a table of the kernel's own, within the catalog.
     pub(crate) async fn append_few(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
+        self.tables.push(table.clone());
         let options = DuckLakeWriteOptions::default().with_data_inlining_row_limit(INLINED_ROWS_MAX);
         self.staged
             .stage_write_with_options(table.schema, &table.name, schema, WriteMode::Append, rows, &options)
@@ -56,6 +90,7 @@ impl<'a> LakeTransaction<'a> {
         rows: &[RecordBatch],
         snapshot_column: &str,
     ) -> Result<(), WarehouseError> {
+        self.tables.push(table.clone());
         let options = DuckLakeWriteOptions::default().with_data_inlining_row_limit(INLINED_ROWS_MAX);
         self.staged
             .stage_write_with_snapshot_columns(table.schema, &table.name, schema, WriteMode::Append, rows, &options, &[snapshot_column])
@@ -64,23 +99,26 @@ impl<'a> LakeTransaction<'a> {
     }
 
     /// Removes the rows that fit `removed` and adds others, in the same snapshot. The removal is a positional delete file beside each data file that holds such
-    /// a row, cumulative with the one it had.
-    pub(crate) async fn replace(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch], removed: Expr) -> Result<(), WarehouseError> {
-        let deletes = self.deletes(table, removed).await?;
-        self.staged.stage_write_with_deletes(table.schema, &table.name, schema, WriteMode::Append, rows, &deletes, &[]).await.map_err(failed("replacing rows"))
+    /// a row, cumulative with the one it had. Gives how many rows went.
+    pub(crate) async fn replace(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch], removed: Expr) -> Result<u64, WarehouseError> {
+        let (deletes, count) = self.deletes(table, removed).await?;
+        self.tables.push(table.clone());
+        let staged = self.staged.stage_write_with_deletes(table.schema, &table.name, schema, WriteMode::Append, rows, &deletes, &[]).await;
+        staged.map_err(failed("replacing rows"))?;
+        Ok(count)
     }
 
-    async fn deletes(&self, table: &TableName, removed: Expr) -> Result<Vec<DeleteFileEntry>, WarehouseError> {
+    async fn deletes(&self, table: &TableName, removed: Expr) -> Result<(Vec<DeleteFileEntry>, u64), WarehouseError> {
         let Some(provider) = self.lake.table(self.base, table).await? else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         };
         let Some(opened) = provider.downcast_ref::<DuckLakeTable>() else {
             return Err(WarehouseError::broken("a table of the lake is no DuckLake table"));
         };
         let session = self.lake.session();
         let predicate = physical(&session, opened, removed)?;
-        let mut entries = Vec::new();
-        for file in opened.files().map_err(failed("listing data files"))? {
+        let (mut entries, mut count) = (Vec::new(), 0);
+        for file in opened.files_matching(&predicate).map_err(failed("listing data files"))? {
             let engine = |source| WarehouseError::Storage { doing: "finding the rows to replace", source: Box::new(source) };
             let matched = opened.resolve_positions(&session.state(), &file.file, predicate.clone()).await.map_err(engine)?;
             let before = match &file.delete_file {
@@ -90,22 +128,26 @@ impl<'a> LakeTransaction<'a> {
             if matched.is_subset(&before) {
                 continue;
             }
+            count += matched.difference(&before).count() as u64;
             let mut positions: Vec<i64> = before.union(&matched).copied().collect();
             positions.sort_unstable();
             let delete =
                 self.lake.writer.write_delete_file(table.schema, &table.name, &file.file.path, &positions).await.map_err(failed("writing a delete file"))?;
             entries.push(DeleteFileEntry { data_file_id: file.data_file_id, expected_prev_delete_file: file.delete_file_id, delete });
         }
-        Ok(entries)
+        Ok((entries, count))
     }
 
     /// Publishes all of it as one snapshot; when it returns, the snapshot is on disk and is the newest.
     pub(crate) async fn commit(self) -> Result<Landed<'a>, WarehouseError> {
-        let LakeTransaction { lake, staged, base, _one_at_a_time } = self;
+        let LakeTransaction { lake, staged, tables, base, _one_at_a_time } = self;
         let snapshot = match staged.commit().await {
             Ok(written) => written.first().map_or(base, |first| first.snapshot_id),
             Err(error) => landed_all_the_same(lake, base, error)?,
         };
+        let mut known = lake.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.into_iter().for_each(|table| known.note(table, snapshot));
+        drop(known);
         lake.newest.store(snapshot, Ordering::SeqCst);
         Ok(Landed { snapshot_id: snapshot, _one_at_a_time })
     }
@@ -117,14 +159,20 @@ pub(crate) struct Landed<'a> {
     _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
 }
 
-/// A commit may fail after the catalog took it. Nobody else writes, so a newer snapshot than the base can only be this one.
+/// A commit may fail after the catalog took it. Nobody else writes, so a newer snapshot than the base can only be this one. When that cannot be read either,
+/// nobody knows, and what the kernel remembers of keys and slices may be wrong: no further commit is made until a start has read the catalog anew.
 fn landed_all_the_same(lake: &Lake, base: i64, error: DuckLakeError) -> Result<i64, WarehouseError> {
-    match lake.provider.get_current_snapshot() {
+    match lake.current_snapshot() {
         Ok(newest) if newest > base => {
             tracing::warn!(error = %error, snapshot = newest, "a commit reported a failure and is in the catalog: taken as done");
             Ok(newest)
         }
-        _ => Err(failed("committing")(error)),
+        Ok(_) => Err(failed("committing")(error)),
+        Err(unreadable) => {
+            tracing::error!(%error, %unreadable, "whether a commit landed cannot be told: no further one is taken until the kernel is started anew");
+            lake.in_doubt.store(true, Ordering::SeqCst);
+            Err(WarehouseError::InDoubt)
+        }
     }
 }
 

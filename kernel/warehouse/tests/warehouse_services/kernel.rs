@@ -15,6 +15,7 @@ use backplane_proto::{
     warehouse::v1::{QueryRequest, warehouse_client::WarehouseClient, warehouse_server::WarehouseServer},
 };
 use kernel_base::{ActingBus, BusClient, BusService, CallContext, Caller, City, Clock, Principal, PrincipalKind, Rights, TraceId};
+use kernel_storage::RowStore;
 use kernel_warehouse::{Warehouse, WarehouseSettings};
 use tempfile::TempDir;
 use tonic::{Status, service::Routes};
@@ -46,7 +47,7 @@ impl Kernel {
         let dir = TempDir::new().unwrap();
         let mut settings = WarehouseSettings::in_dir(dir.path().join("warehouse"));
         change(&mut settings);
-        let warehouse = Warehouse::open(settings.clone(), Clock::set_to(NOW)).await.unwrap();
+        let warehouse = open(&settings).await;
         Kernel { warehouse, settings, _dir: dir }
     }
 
@@ -56,7 +57,7 @@ impl Kernel {
         warehouse.close().await;
         drop(warehouse);
         change(&mut settings);
-        let warehouse = Warehouse::open(settings.clone(), Clock::set_to(NOW)).await.unwrap();
+        let warehouse = open(&settings).await;
         Kernel { warehouse, settings, _dir }
     }
 
@@ -71,7 +72,7 @@ impl Kernel {
     }
 
     pub(crate) async fn import(&self, context: &CallContext, feed: &str, file_name: &str, bytes: &[u8]) -> Result<ImportResult, Status> {
-        let header = FileHeader { feed: feed.to_owned(), file_name: file_name.to_owned(), size_bytes: bytes.len() as i64, sha256: String::new() };
+        let header = FileHeader { feed: feed.to_owned(), file_name: file_name.to_owned(), size_bytes: bytes.len() as i64, ..FileHeader::default() };
         self.import_parts(context, header, bytes).await
     }
 
@@ -141,6 +142,12 @@ impl Answer {
         };
         self.batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(batch, row)).collect::<Vec<_>>()).collect()
     }
+}
+
+async fn open(settings: &WarehouseSettings) -> Warehouse {
+    std::fs::create_dir_all(&settings.dir).unwrap();
+    let rows = RowStore::open(&settings.dir.join("rows.db")).await.unwrap();
+    Warehouse::open(settings.clone(), rows, Clock::set_to(NOW)).await.unwrap()
 }
 
 /// The two services as the bus mounts them; the context travels in the request.

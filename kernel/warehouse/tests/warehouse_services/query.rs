@@ -154,7 +154,8 @@ async fn datasets_are_described_as_the_caller_may_see_them() {
     assert_eq!(columns, ["at", "page"]);
     let nobody = caller("nobody", &[("warehouse.query", &["440600"])]);
     assert_eq!(reason(&describe(nobody).await.unwrap_err()), "RESOURCE_NOT_FOUND");
-    let mut client = kernel.reading(&reader("440600"));
+    let mut client =
+        kernel.reading(&caller("two", &[("warehouse.query", &["440600"]), ("dataset.read:interaction", &["440600"]), ("dataset.read:city", &["440600"])]));
     let page = client.list_datasets(ListDatasetsRequest { page_size: 1, page_token: String::new() }).await.unwrap().into_inner();
     assert_eq!(page.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>(), ["city"]);
     let rest = client.list_datasets(ListDatasetsRequest { page_size: 1, page_token: page.next_page_token }).await.unwrap().into_inner();

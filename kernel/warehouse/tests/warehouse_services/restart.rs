@@ -47,7 +47,7 @@ async fn an_interrupted_import_goes_on_and_every_row_is_there_once() {
                 feed: FEED.to_owned(),
                 file_name: "portal.access.440600.20150517.log".to_owned(),
                 size_bytes: file.len() as i64,
-                sha256: String::new(),
+                ..FileHeader::default()
             };
             let mut parts = vec![ImportFileRequest { part: Some(import_file_request::Part::Header(header)) }];
             parts

@@ -11,14 +11,27 @@ use super::TableName;
 // snapshots and a few pins.
 const TABLES_MAX: usize = 128;
 
-/// Opened tables by snapshot; the one that was opened first leaves first. Entries never go stale, because a snapshot does not change.
+/// Which tables there are and when each changed; and opened tables by snapshot, of which the one that was opened first leaves first. Entries never go stale,
+/// because a snapshot does not change.
 #[derive(Default)]
-pub(super) struct TableCache {
+pub(super) struct Tables {
+    /// The newest snapshot in which a table changed, 0 when this process did not change it.
+    changed_at: HashMap<TableName, i64>,
     opened: HashMap<(i64, TableName), Arc<dyn TableProvider>>,
     order: VecDeque<(i64, TableName)>,
 }
 
-impl TableCache {
+impl Tables {
+    /// Notes that the table is there and changed.
+    pub(super) fn note(&mut self, table: TableName, snapshot: i64) {
+        self.changed_at.insert(table, snapshot);
+    }
+
+    /// `None` when there is no such table.
+    pub(super) fn changed_at(&self, table: &TableName) -> Option<i64> {
+        self.changed_at.get(table).copied()
+    }
+
     pub(super) fn get(&self, snapshot: i64, table: &TableName) -> Option<Arc<dyn TableProvider>> {
         self.opened.get(&(snapshot, table.clone())).cloned()
     }

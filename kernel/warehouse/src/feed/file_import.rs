@@ -1,0 +1,386 @@
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arrow_array::{BooleanArray, RecordBatch, cast::AsArray, types::TimestampMicrosecondType};
+use arrow_select::filter::filter_record_batch;
+use backplane_proto::ingest::v1::ImportProgress;
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    FeedContract, control_file,
+    duplicates::{Duplicates, stored_keys},
+    file_reader::{Chunk, Counts, FileReader, FileText, Origin, open_text},
+    import::{ImportState, Importer, hex, signed},
+    in_order::{EarlierFailed, InOrder},
+    inbox::Uploaded,
+    numbers::NumberIndex,
+    session::{Sessions, with_sessions},
+    slices::{FileKey, FileRecord},
+    taken::Taken,
+    text_chunks::TextChunk,
+};
+use crate::{
+    append::{Batch, Change, Committed, FileRange, Quarantined, RowSource, Source, incoming::declared_schema, of_source},
+    error::WarehouseError,
+    lake::TableName,
+};
+
+// Limit: below this many rows a share of bad ones says nothing; the end of the file is always judged.
+const RECORDS_JUDGED_MIN: u64 = 1_000;
+
+/// One file on its way in. Chunks are parsed and written at the same time; what one tells of the next (sessions, duplicates, the share of bad rows) and the
+/// commits are in order.
+pub(super) struct FileImport {
+    importer: Arc<Importer>,
+    uploaded: Uploaded,
+    reader: FileReader,
+    key: FileKey,
+    /// Lines up to here are committed, from an import that was interrupted.
+    covered: u64,
+    /// The file that stood for the slice before. It leaves with the last chunk of this one: until then, and if this one is refused, it stays.
+    restates: Option<Restated>,
+    seen: Mutex<Seen>,
+    taken: Mutex<Taken>,
+    in_sequence: InOrder,
+    commits: InOrder,
+    bytes_read: Arc<AtomicU64>,
+    state: watch::Sender<ImportState>,
+    text: Mutex<Option<FileText>>,
+}
+
+/// The file that another one restates.
+struct Restated {
+    source: RowSource,
+    sha256: String,
+}
+
+/// What the chunks so far tell of the later ones.
+#[derive(Default)]
+struct Seen {
+    sessions: Sessions,
+    duplicates: Duplicates,
+    counts: Counts,
+}
+
+/// A chunk with what its place in the file says of it.
+struct Placed {
+    first_line: u64,
+    last_line: u64,
+    is_last: bool,
+    rows: RecordBatch,
+    duplicates: u64,
+    quarantined: Vec<Quarantined>,
+}
+
+impl FileImport {
+    pub(super) async fn begin(
+        importer: &Arc<Importer>,
+        uploaded: &Uploaded,
+        origin: Origin,
+        state: &watch::Sender<ImportState>,
+    ) -> Result<FileImport, WarehouseError> {
+        let key = uploaded.key()?;
+        let file = importer.slices.file(&key);
+        let covered = if file.as_ref().is_some_and(|file| file.is_live) { importer.taken(uploaded).await?.covered } else { 0 };
+        let live = importer.slices.live(&origin.feed.name, origin.slice).filter(|sha256| *sha256 != key.sha256);
+        let numbers = if origin.feed.resolves_numbers() { importer.numbers().await? } else { Arc::new(NumberIndex::default()) };
+        let duplicates = importer.keys_of_slice(&origin, false).await?;
+        let (path, limits, visitors, opened) = (importer.inbox.data(uploaded), importer.limits, importer.visitors.clone(), origin.clone());
+        let opening = importer.engine().spawn_blocking(move || {
+            let (mut text, bytes_read) = open_text(&opened, &path, limits)?;
+            let reader = FileReader::open(opened, &mut text, visitors, numbers)?;
+            Ok::<_, WarehouseError>((reader, text, bytes_read))
+        });
+        let (reader, text, bytes_read) = opening.await.map_err(WarehouseError::broken)??;
+        Ok(FileImport {
+            importer: importer.clone(),
+            uploaded: uploaded.clone(),
+            reader,
+            covered,
+            restates: live.map(|sha256| Restated { source: row_source(&origin, &sha256), sha256 }),
+            key,
+            seen: Mutex::new(Seen { duplicates, ..Seen::default() }),
+            taken: Mutex::default(),
+            in_sequence: InOrder::new(),
+            commits: InOrder::new(),
+            bytes_read,
+            state: state.clone(),
+            text: Mutex::new(Some(text)),
+        })
+    }
+
+    /// Takes the file and says what came of it.
+    pub(super) async fn run(self) -> Result<Taken, WarehouseError> {
+        let import = Arc::new(self);
+        let Some(text) = import.text.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Err(WarehouseError::broken("an import runs once"));
+        };
+        let (chunks, mut read) = mpsc::channel(1);
+        let reading = import.importer.engine().spawn_blocking(move || send_chunks(text, &chunks));
+        let (mut working, mut failure, mut count) = (JoinSet::new(), None, 0);
+        while let Some(chunk) = read.recv().await {
+            let room = import.importer.room_for_a_chunk().await?;
+            working.spawn(import.clone().take(count, chunk, room));
+            count += 1;
+            while let Some(ended) = working.try_join_next() {
+                note_end(ended.map_err(WarehouseError::broken)?, &mut failure, || read.close());
+            }
+        }
+        while let Some(ended) = working.join_next().await {
+            note_end(ended.map_err(WarehouseError::broken)?, &mut failure, || {});
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                reading.await.map_err(WarehouseError::broken)??;
+                if count == 0 {
+                    note_end(import.take_nothing().await, &mut failure, || {});
+                }
+                match failure {
+                    Some(error) => Err(error),
+                    None => import.outcome().await,
+                }
+            }
+        }
+    }
+
+    async fn outcome(&self) -> Result<Taken, WarehouseError> {
+        // What an interrupted import had taken stands in its batch records.
+        if self.covered > 0 {
+            return self.importer.taken(&self.uploaded).await;
+        }
+        let reasons = &self.seen.lock().unwrap_or_else(PoisonError::into_inner).counts.reasons;
+        let reasons = reasons.iter().map(|(reason, (rows, _))| ((*reason).to_owned(), signed(*rows))).collect();
+        Ok(Taken { reasons, ..self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone() })
+    }
+
+    /// Parses, writes and commits one chunk. Those before it may still be at an earlier step.
+    async fn take(self: Arc<Self>, index: usize, chunk: TextChunk, _room: OwnedSemaphorePermit) -> Result<(), Stopped> {
+        let import = self.clone();
+        let parsing = self.importer.engine().spawn_blocking(move || import.reader.read(&chunk)).await;
+        let placed = {
+            let turn = self.in_sequence.turn(index).await?;
+            let placed = self.place(parsing.map_err(WarehouseError::broken)??)?;
+            turn.pass();
+            placed
+        };
+        let (first_line, lines_read, is_last) = (placed.first_line, placed.last_line, placed.is_last);
+        // What an import that was interrupted had committed is not committed again.
+        if first_line <= lines_read {
+            self.commit(index, self.batch(placed), is_last).await?;
+        } else {
+            self.commits.turn(index).await?.pass();
+        }
+        let (bytes_read, bytes_total) = (self.bytes_read.load(Ordering::Relaxed), self.uploaded.size_bytes);
+        let progress = ImportProgress { lines_read: signed(lines_read), bytes_read: signed(bytes_read), bytes_total: signed(bytes_total) };
+        self.state.send_replace(ImportState::Running(progress));
+        Ok(())
+    }
+
+    /// Writes at once, and commits in its turn.
+    async fn commit(&self, index: usize, mut batch: Batch, is_last: bool) -> Result<(), Stopped> {
+        // A replay between the look and the commit would bring rows of the restated file back.
+        let _no_replay = if is_last && self.restates.is_some() { Some(self.importer.replaying.lock().await) } else { None };
+        if let Some(restated) = self.restates.as_ref().filter(|_| is_last) {
+            batch.resolved = self.importer.waiting_ids(&FileKey { sha256: restated.sha256.clone(), ..self.key.clone() }).await?;
+        }
+        let last_line = batch.file.as_ref().map_or(0, |file| file.last_line);
+        let (quarantined, duplicates) = (batch.quarantined.len() as u64, batch.duplicates());
+        let prepared = self.importer.appender.prepare(batch).await;
+        let turn = self.commits.turn(index).await?;
+        let prepared = prepared?;
+        self.importer.refuse_while_closing()?;
+        let committed = prepared.commit().await?;
+        self.note(committed, is_last);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.covered = last_line;
+        taken.rows += signed(committed.rows);
+        taken.quarantined += signed(quarantined);
+        taken.unchanged += signed(committed.unchanged);
+        taken.duplicates += signed(duplicates);
+        taken.removed += signed(committed.removed);
+        taken.snapshot_id = committed.snapshot_id;
+        drop(taken);
+        turn.pass();
+        Ok(())
+    }
+
+    /// A file without a record is taken too: nothing happened that day.
+    async fn take_nothing(&self) -> Result<(), Stopped> {
+        control_file::check_rows(&self.uploaded, 0)?;
+        let rows = RecordBatch::new_empty(declared_schema(&self.reader.origin().feed.dataset));
+        let nothing = Placed { first_line: 1, last_line: 0, is_last: true, rows, duplicates: 0, quarantined: Vec::new() };
+        self.commit(0, self.batch(nothing), true).await
+    }
+
+    /// Judges the file as far as it was read, and leaves out the rows that are there: duplicates, and those of an import that was interrupted.
+    ///
+    /// # Errors
+    /// FILE_TOO_BAD when more rows are bad than the contract allows, FILE_REFUSED when there are not as many as the control file says: the chunk that shows it
+    /// is not committed.
+    fn place(&self, chunk: Chunk) -> Result<Placed, WarehouseError> {
+        let origin = self.reader.origin();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.counts.add(&chunk.counts);
+        judge(origin, &seen.counts, chunk.is_last)?;
+        if chunk.is_last {
+            control_file::check_rows(&self.uploaded, seen.counts.records)?;
+        }
+        let rows = with_sessions(&origin.feed, chunk.rows, &chunk.lines, Some(&mut seen.sessions))?;
+        let is_new = |line: &u64| *line > self.covered;
+        let mut kept: BooleanArray = chunk.lines.iter().map(|line| Some(is_new(line))).collect();
+        let mut duplicates = 0;
+        if origin.feed.drops_duplicates {
+            let first_ones = seen.duplicates.first_ones(&origin.file_name, &chunk.keys)?;
+            duplicates = (0..kept.len()).filter(|row| kept.value(*row) && !first_ones.value(*row)).count() as u64;
+            kept = (0..kept.len()).map(|row| Some(kept.value(row) && first_ones.value(row))).collect();
+        }
+        let is_whole = kept.true_count() == kept.len();
+        let rows = if is_whole { rows } else { filter_record_batch(&rows, &kept).map_err(WarehouseError::broken)? };
+        let quarantined = chunk.quarantined.into_iter().filter(|bad| is_new(&bad.line)).collect();
+        let first_line = chunk.first_line.max(self.covered + 1);
+        Ok(Placed { first_line, last_line: chunk.last_line, is_last: chunk.is_last, rows, duplicates, quarantined })
+    }
+
+    fn batch(&self, placed: Placed) -> Batch {
+        let Origin { feed, slice, retractions, .. } = self.reader.origin();
+        let Uploaded { file_name, sha256, principal, period, part, .. } = &self.uploaded;
+        let again = if *retractions == 0 { String::new() } else { format!("/{retractions}") };
+        let key = format!("file/{}/{}/{sha256}/{}{again}", feed.name, slice.city, placed.first_line);
+        let restates = self.restates.as_ref().filter(|_| placed.is_last).map(|restated| restated.source.clone());
+        Batch {
+            // The key holds the file's digest and the line: it says all there is to say of the content.
+            digest: hex(&Sha256::digest(&key)),
+            key,
+            source: Source::File,
+            principal: principal.clone(),
+            newest_at: newest_at(feed, &placed.rows),
+            dataset: feed.dataset.clone(),
+            city: slice.city,
+            feed: Some(feed.name.clone()),
+            file: Some(FileRange {
+                name: file_name.clone(),
+                sha256: sha256.clone(),
+                first_line: placed.first_line,
+                last_line: placed.last_line,
+                is_last: placed.is_last,
+                period: period.clone(),
+                part: *part,
+            }),
+            change: Change::Add { rows: placed.rows, duplicates: placed.duplicates, restates },
+            quarantined: placed.quarantined,
+            resolved: Vec::new(),
+        }
+    }
+
+    fn note(&self, committed: Committed, is_last: bool) {
+        let record = FileRecord {
+            key: self.key.clone(),
+            slice: self.reader.origin().slice,
+            file_name: self.uploaded.file_name.clone(),
+            source: Source::File,
+            is_last,
+            snapshot_id: committed.snapshot_id,
+            committed_at: committed.committed_at,
+        };
+        self.importer.slices.note(record);
+    }
+}
+
+/// Why a chunk was not taken.
+enum Stopped {
+    Failed(WarehouseError),
+    ByEarlier,
+}
+
+impl From<WarehouseError> for Stopped {
+    fn from(error: WarehouseError) -> Stopped {
+        Stopped::Failed(error)
+    }
+}
+
+impl From<EarlierFailed> for Stopped {
+    fn from(_: EarlierFailed) -> Stopped {
+        Stopped::ByEarlier
+    }
+}
+
+/// Keeps the first failure, which is the one that stopped the others, and stops the reading.
+fn note_end(ended: Result<(), Stopped>, failure: &mut Option<WarehouseError>, mut stop: impl FnMut()) {
+    if let Err(stopped) = ended {
+        stop();
+        if let Stopped::Failed(error) = stopped {
+            failure.get_or_insert(error);
+        }
+    }
+}
+
+fn send_chunks(mut text: FileText, chunks: &mpsc::Sender<TextChunk>) -> Result<(), WarehouseError> {
+    while let Some(chunk) = text.next_chunk()? {
+        // Nobody receives any more: the import stopped.
+        if chunks.blocking_send(chunk).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn judge(origin: &Origin, counts: &Counts, is_last: bool) -> Result<(), WarehouseError> {
+    let permille_max = origin.feed.bad_rows_permille_max;
+    let judged = is_last || counts.records >= RECORDS_JUDGED_MIN;
+    if !judged || counts.bad * 1_000 <= permille_max * counts.records {
+        return Ok(());
+    }
+    let reasons = counts.reasons.iter().map(|(reason, (rows, line))| format!("{reason} {rows} times, first in line {line}"));
+    Err(WarehouseError::FileTooBad {
+        feed: origin.feed.name.clone(),
+        file_name: origin.file_name.clone(),
+        bad: counts.bad,
+        read: counts.records,
+        permille_max,
+        reasons: reasons.collect::<Vec<_>>().join("; "),
+    })
+}
+
+/// The newest event time of some rows, if their dataset has one.
+pub(super) fn newest_at(feed: &FeedContract, rows: &RecordBatch) -> Option<i64> {
+    let (index, _) = feed.dataset.column("at")?;
+    rows.column(index).as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().max()
+}
+
+/// What the rows of a file of this slice say that they came from.
+pub(super) fn row_source(origin: &Origin, sha256: &str) -> RowSource {
+    let period = origin.slice.period.map_or_else(|| "-".to_owned(), |period| period.to_string());
+    RowSource::file(&origin.feed.name, &period, origin.slice.part, sha256)
+}
+
+impl Importer {
+    /// The keys that the slice's period has in its other parts, and with `own` in the file itself, where the feed drops duplicates: a row may be there once.
+    pub(super) async fn keys_of_slice(&self, origin: &Origin, own: bool) -> Result<Duplicates, WarehouseError> {
+        let mut duplicates = Duplicates::default();
+        if !origin.feed.drops_duplicates {
+            return Ok(duplicates);
+        }
+        let contract = &origin.feed.dataset;
+        let columns: Vec<&str> = contract.key.iter().map(String::as_str).collect();
+        for (key, file) in self.slices.live_files(&origin.feed.name) {
+            let is_same_period = file.slice.city == origin.slice.city && file.slice.period.is_some() && file.slice.period == origin.slice.period;
+            let is_other_part = is_same_period && file.slice.part != origin.slice.part;
+            if !is_other_part && !(own && key.sha256 == origin.sha256) {
+                continue;
+            }
+            let source = row_source(&Origin { slice: file.slice, ..origin.clone() }, &key.sha256);
+            let (lake, table) = (self.appender.lake(), TableName::dataset(&contract.name));
+            for batch in lake.rows(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await? {
+                duplicates.add(stored_keys(batch.columns())?.into_iter());
+            }
+        }
+        Ok(duplicates)
+    }
+}

@@ -1,0 +1,124 @@
+use std::sync::Arc;
+
+use backplane_proto::ingest::v1::{RetractFileRequest, RetractFileResponse};
+use kernel_base::{CallContext, City};
+use sha2::{Digest, Sha256};
+
+use super::{
+    FeedContract, Importer,
+    file_import::row_source,
+    file_reader::Origin,
+    import::{hex, signed},
+    inbox::Uploaded,
+    period::Period,
+    slices::{FileKey, FileRecord, Slice, TakenFile},
+};
+use crate::{
+    append::{Batch, Change, Committed, FileRange, Source},
+    error::WarehouseError,
+};
+
+// Limit: characters of a reason.
+const REASON_CHARACTERS_MAX: usize = 400;
+
+/// Takes a file back: its rows leave in one snapshot, what they had replaced in a `latest` dataset returns, and what of it waits in quarantine waits no more. The
+/// same file may be sent again afterwards.
+pub(crate) async fn retract(importer: &Importer, context: &CallContext, request: RetractFileRequest) -> Result<RetractFileResponse, WarehouseError> {
+    let feed = importer.contracts.feeds().get(&request.feed)?.clone();
+    let city = context.required_city("ingest.retract")?;
+    context.require("ingest.retract", None, city)?;
+    let reason = request.reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_CHARACTERS_MAX {
+        let problem = format!("say in 1 to {REASON_CHARACTERS_MAX} characters why the file is taken back: it is kept in the log");
+        return Err(WarehouseError::FieldInvalid { field: "reason", problem });
+    }
+    let (key, file) = importer.file_meant(&feed, city, &request)?;
+    tracing::info!(feed = feed.name, %city, file = file.file_name, sha256 = key.sha256, principal = context.caller_id(), reason, "a file is taken back");
+    let committed = importer.take_back(&feed, &key, &file, context.caller_id()).await?;
+    Ok(RetractFileResponse {
+        file_name: file.file_name,
+        sha256: key.sha256,
+        rows_removed: signed(committed.removed),
+        rows_restored: signed(committed.rows),
+        snapshot_id: committed.snapshot_id,
+    })
+}
+
+impl Importer {
+    /// The live file that the request names, by digest or by period and part.
+    fn file_meant(&self, feed: &FeedContract, city: City, request: &RetractFileRequest) -> Result<(FileKey, TakenFile), WarehouseError> {
+        let sha256 = match (request.file_sha256.as_str(), request.period.as_str()) {
+            ("", "") => {
+                let problem = "name the file: by its digest, or by its period (and part)".to_owned();
+                return Err(WarehouseError::FieldInvalid { field: "file_sha256", problem });
+            }
+            ("", period) => {
+                let invalid = || WarehouseError::FieldInvalid { field: "period", problem: "expected a day yyyyMMdd or a month yyyyMM".to_owned() };
+                let part =
+                    u32::try_from(request.part).map_err(|_| WarehouseError::FieldInvalid { field: "part", problem: "a part is 0 or more".to_owned() })?;
+                let slice = Slice { city, period: Some(Period::read(period).ok_or_else(invalid)?), part };
+                self.slices.live(&feed.name, slice).unwrap_or_default()
+            }
+            (sha256, _) => sha256.to_ascii_lowercase(),
+        };
+        let key = FileKey { feed: feed.name.clone(), city, sha256 };
+        match self.slices.file(&key) {
+            Some(file) if file.is_live && file.is_complete => Ok((key, file)),
+            _ => Err(WarehouseError::FileUnknown { feed: feed.name.clone() }),
+        }
+    }
+
+    async fn take_back(&self, feed: &Arc<FeedContract>, key: &FileKey, file: &TakenFile, principal: &str) -> Result<Committed, WarehouseError> {
+        // A replay between the look and the commit would bring rows of the file in again.
+        let _no_replay = self.replaying.lock().await;
+        let resolved = self.waiting_ids(key).await?;
+        let origin =
+            Origin { feed: feed.clone(), slice: file.slice, file_name: file.file_name.clone(), sha256: key.sha256.clone(), retractions: file.retractions };
+        let batch_key = format!("retraction/{}/{}/{}/{}", feed.name, key.city, key.sha256, file.retractions);
+        let batch = Batch {
+            digest: hex(&Sha256::digest(&batch_key)),
+            key: batch_key,
+            source: Source::Retraction,
+            principal: principal.to_owned(),
+            dataset: feed.dataset.clone(),
+            city: key.city,
+            feed: Some(feed.name.clone()),
+            file: Some(FileRange {
+                name: file.file_name.clone(),
+                sha256: key.sha256.clone(),
+                first_line: 0,
+                last_line: 0,
+                is_last: true,
+                period: file.slice.period.map(|period| period.to_string()),
+                part: file.slice.part,
+            }),
+            change: Change::TakeBack { source: row_source(&origin, &key.sha256), before_snapshot_id: file.first_snapshot_id - 1 },
+            quarantined: Vec::new(),
+            resolved,
+            newest_at: None,
+        };
+        let committed = self.appender.commit(batch).await?;
+        self.slices.note(FileRecord {
+            key: key.clone(),
+            slice: file.slice,
+            file_name: file.file_name.clone(),
+            source: Source::Retraction,
+            is_last: true,
+            snapshot_id: committed.snapshot_id,
+            committed_at: committed.committed_at,
+        });
+        Ok(committed)
+    }
+
+    /// Takes back what an import had committed before its file was refused.
+    pub(super) async fn take_back_what_is_in(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
+        let key = uploaded.key()?;
+        match self.slices.file(&key) {
+            Some(file) if file.is_live && !file.is_complete => {
+                let feed = self.contracts.feeds().get(&uploaded.feed)?.clone();
+                self.take_back(&feed, &key, &file, &uploaded.principal).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}

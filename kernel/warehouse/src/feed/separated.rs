@@ -1,0 +1,27 @@
+use std::borrow::Cow;
+
+use memchr::memchr_iter;
+
+use super::row::{Bad, Field};
+
+/// Splits a line at its separators. The null text and nothing are null; the others are trimmed.
+///
+/// # Errors
+/// FIELD_COUNT.
+pub(super) fn split<'t>(line: &'t str, separator: u8, null_text: &str, expected: usize, fields: &mut Vec<Field<'t>>) -> Result<(), Bad> {
+    let mut start = 0;
+    for end in memchr_iter(separator, line.as_bytes()) {
+        fields.push(field(&line[start..end], null_text));
+        start = end + 1;
+    }
+    fields.push(field(&line[start..], null_text));
+    match fields.len() {
+        found if found == expected => Ok(()),
+        found => Err(Bad::new("FIELD_COUNT", format!("expected {expected} fields; found {found}"))),
+    }
+}
+
+fn field<'t>(text: &'t str, null_text: &str) -> Field<'t> {
+    let text = text.trim();
+    (!text.is_empty() && text != null_text).then_some(Cow::Borrowed(text))
+}
