@@ -15,7 +15,8 @@ use backplane_proto::{
     },
     v1::Reason,
     warehouse::v1::{
-        Dataset, DescribeDatasetRequest, ListDatasetsRequest, ListDatasetsResponse, QueryRequest, QueryResponse,
+        Dataset, DatasetContract, DescribeDatasetRequest, GetDatasetContractRequest, ListDatasetsRequest, ListDatasetsResponse, PutDatasetRequest,
+        PutDatasetResponse, QueryRequest, QueryResponse,
         warehouse_server::{Warehouse, WarehouseServer},
     },
 };
@@ -202,6 +203,14 @@ impl Warehouse for FakeWarehouse {
     }
 
     async fn list_datasets(&self, _: tonic::Request<ListDatasetsRequest>) -> Result<tonic::Response<ListDatasetsResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn get_dataset_contract(&self, _: tonic::Request<GetDatasetContractRequest>) -> Result<tonic::Response<DatasetContract>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn put_dataset(&self, _: tonic::Request<PutDatasetRequest>) -> Result<tonic::Response<PutDatasetResponse>, Status> {
         Err(Status::unimplemented("not in these tests"))
     }
 
