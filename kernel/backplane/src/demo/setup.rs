@@ -44,6 +44,8 @@ pub(super) struct Setup {
     file: PathBuf,
     dir: PathBuf,
     tokens: Tokens,
+    /// How the ids of the log's events begin.
+    log_events: Vec<String>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -67,7 +69,7 @@ impl Setup {
             (None, Err(_)) => bail!("the folder {} has a kernel but not its tokens: remove it and start again", dir.display()),
         };
         let administrator = Connection { address: address.to_owned(), token: Some(tokens.administrator.clone()), city: None, timeout_seconds: 60, json: false };
-        let setup = Setup { administrator, file, dir: dir.to_owned(), tokens };
+        let setup = Setup { administrator, file, dir: dir.to_owned(), tokens, log_events: Vec::new() };
         setup.save()?;
         Ok(setup)
     }
@@ -80,10 +82,13 @@ impl Setup {
     }
 
     /// Imports the province's files, and the log as two cities' files.
-    pub(super) async fn import(&self, province: &Path, log: &Path) -> anyhow::Result<()> {
+    pub(super) async fn import(&mut self, province: &Path, log: &Path) -> anyhow::Result<()> {
         feed::print_loaded(&feed::load_folder(&self.administrator, province).await?);
         for (city, path) in split(log, [FOSHAN.city.parse()?, DONGGUAN.city.parse()?], &self.dir)? {
-            say(format!("    {}", feed::describe(&feed::import(&self.in_city(&city.to_string())?, "portal.access", &path, "").await?)));
+            let taken = feed::import(&self.in_city(&city.to_string())?, "portal.access", &path, "").await?;
+            say(format!("    {}", feed::describe(&taken)));
+            // The id of an event is the file's digest, 32 characters of it, and the line.
+            self.log_events.push(taken.sha256.chars().take(32).collect());
         }
         Ok(())
     }
@@ -130,7 +135,8 @@ impl Setup {
 
     /// The whole days, UTC, that the imported log covers: RFC 3339, the end exclusive.
     pub(super) async fn period(&self) -> anyhow::Result<(String, String)> {
-        let sql = "select cast(min(at) as bigint), cast(max(at) as bigint) from interaction".to_owned();
+        let of_log: Vec<String> = self.log_events.iter().map(|file| format!("event_id like '{file}-%'")).collect();
+        let sql = format!("select cast(min(at) as bigint), cast(max(at) as bigint) from interaction where {}", of_log.join(" or "));
         let answer = query::ask(&self.administrator, QueryRequest { sql, ..QueryRequest::default() }).await?;
         let batch = answer.batches.iter().find(|batch| batch.num_rows() == 1).context("the log left no rows")?;
         let edge = |column: usize| batch.column(column).as_primitive_opt::<Int64Type>().filter(|values| !values.is_null(0)).map(|values| values.value(0));
