@@ -33,8 +33,8 @@ pub(crate) fn refuse(status: &Status) -> Response<Body> {
 async fn call(doors: &Doors, request: Request<Body>, trace: TraceId) -> Result<Response<Body>, Status> {
     let (parts, body) = request.into_parts();
     let headers = with_grpc_timeout(parts.headers)?;
-    let (context, permit) = doors.admit(&headers, trace).await?;
     let path = parts.uri.path().to_owned();
+    let (context, permit) = doors.admit(&path, &headers, trace).await?;
     // The corridor decides again with the same table; this first look finds the descriptors, and keeps strangers from having their JSON parsed.
     let method = match doors.access.admit(&path, context.clone()) {
         Ok(admitted) => admitted.access.method.clone(),

@@ -10,7 +10,7 @@ use crate::{
     BusFault,
     answer_body::AnswerBody,
     audit::{CallRecord, reason_of},
-    doors::CallPermit,
+    call_permit::CallPermit,
 };
 
 /// Answers the methods that no native service does: the plugin host's.

@@ -3,18 +3,20 @@ use std::{convert::Infallible, sync::Arc};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use kernel_auth::{AccessTable, Auth};
 use kernel_base::{BusService, CallContext, Caller, Fault, Rights, TraceId, limits, random_bytes, status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::{BusFault, connect, deadline::deadline_of, request_limit::LimitedBody};
+use crate::{
+    BusFault,
+    call_permit::{CallPermit, CallPlaces, Visitor},
+    connect,
+    deadline::deadline_of,
+    request_limit::LimitedBody,
+};
 
 /// Every answer names the trace, so that a caller can ask about it.
 const TRACE_HEADER: &str = "backplane-trace-id";
-
-// Limit: calls without a token at one time, of places of their own: health checks need few, and strangers must not take those of callers.
-const STRANGERS_MAX: usize = 64;
 
 /// What the doors allow at one time.
 #[derive(Debug, Clone)]
@@ -34,20 +36,12 @@ pub struct Doors {
     pub(crate) corridor: BusService,
     pub(crate) access: Arc<AccessTable>,
     auth: Auth,
-    calls: Arc<Semaphore>,
-    calls_max: usize,
-    strangers: Arc<Semaphore>,
+    pub(crate) places: CallPlaces,
 }
-
-/// Counts a call against the limit until its answer has ended. In the extensions of the request, from where the corridor takes it.
-#[derive(Clone)]
-pub(crate) struct CallPermit(#[allow(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
 
 impl Doors {
     pub fn new(corridor: BusService, access: Arc<AccessTable>, auth: Auth, limits: &DoorLimits) -> Doors {
-        let calls_max = limits.calls_in_flight_max;
-        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX.min(calls_max)));
-        Doors { corridor, access, auth, calls: Arc::new(Semaphore::new(calls_max)), calls_max, strangers }
+        Doors { corridor, access, auth, places: CallPlaces::new(limits.calls_in_flight_max) }
     }
 
     /// Answers one HTTP request of any of the protocols.
@@ -70,7 +64,7 @@ impl Doors {
     }
 
     async fn grpc(self, mut request: Request<Body>, trace: TraceId) -> Response<Body> {
-        match self.admit(request.headers(), trace).await {
+        match self.admit(request.uri().path(), request.headers(), trace).await {
             Ok((context, permit)) => {
                 request.extensions_mut().insert(context);
                 request.extensions_mut().insert(permit);
@@ -100,11 +94,15 @@ impl Doors {
     }
 
     /// Who calls, for which city, until when; and a place among the calls in flight.
-    pub(crate) async fn admit(&self, headers: &HeaderMap, trace: TraceId) -> Result<(CallContext, CallPermit), Status> {
+    pub(crate) async fn admit(&self, path: &str, headers: &HeaderMap, trace: TraceId) -> Result<(CallContext, CallPermit), Status> {
         let bearer = bearer_of(headers)?;
-        let (places, calls_max) = if bearer.is_some() { (&self.calls, self.calls_max) } else { (&self.strangers, STRANGERS_MAX) };
-        let permit = Arc::clone(places).try_acquire_owned().map_err(|_| BusFault::CallsSaturated { calls_max })?;
-        let deadline = deadline_of(headers)?;
+        let visitor = match bearer {
+            Some(_) => Visitor::Caller,
+            None if self.access.native(path).is_some_and(|access| access.method.is_server_streaming()) => Visitor::StrangerStream,
+            None => Visitor::Stranger,
+        };
+        let permit = self.places.take(visitor)?;
+        let deadline = deadline_of(headers, if visitor == Visitor::Stranger { limits::CALL_TIMEOUT_DEFAULT } else { limits::CALL_TIMEOUT_MAX })?;
         let city = match headers.get("backplane-city") {
             None => None,
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).parse().map_err(|error| denied(&error, trace))?),
@@ -117,7 +115,7 @@ impl Doors {
             }
         };
         let context = CallContext { caller, actor: None, rights, city, deadline, trace, chain: Vec::new() };
-        Ok((context, CallPermit(Arc::new(permit))))
+        Ok((context, permit))
     }
 }
 

@@ -24,6 +24,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 // Limit: how long a client may take to send its request line and headers over HTTP/1.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+// Limit: how long after its deadline a call may hold its place when its receiver takes nothing.
+const OVERDUE_PERIOD: Duration = Duration::from_secs(1);
+
 // Limit: pause after a failed accept (out of file descriptors, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,10 +35,15 @@ impl Doors {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>, drain: Duration) {
         let graceful = GracefulShutdown::new();
         let builder = builder();
+        let mut overdue = tokio::time::interval(OVERDUE_PERIOD);
         tokio::pin!(shutdown);
         loop {
             let stream = tokio::select! {
                 () = &mut shutdown => break,
+                _ = overdue.tick() => {
+                    self.places.end_overdue();
+                    continue;
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
