@@ -39,7 +39,7 @@ impl Host {
     ) -> Result<GuestAnswer, HostError> {
         let host = &*self.inner;
         refuse_cycle(deployment, context)?;
-        let effective = deployment.effective.intersection(&context.rights, &deployment.rights, city);
+        let effective = deployment.rights.intersection(&context.rights, &host.access, city);
         let _permits = host.admission.enter(deployment, context.chain.len(), context.deadline).await?;
         let mut instance = match deployment.idle.take(&effective) {
             Some(warm) => warm,
