@@ -19,11 +19,11 @@ impl AccessTable {
     ///
     /// # Errors
     /// A [`Refused`] that names what is missing.
-    pub fn admit(&self, path: &str, context: CallContext) -> Result<Admitted, Refused> {
-        let (access, city) = self.resolve(path, &context)?;
+    pub fn admit(&self, path: &str, context: &CallContext) -> Result<Admitted, Refused> {
+        let (access, city) = self.resolve(path, context)?;
         let context = match city {
             Some(city) => context.narrowed(city),
-            None => context,
+            None => context.clone(),
         };
         match access.scope {
             ScopeRule::Anonymous => {}

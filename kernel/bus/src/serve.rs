@@ -41,7 +41,7 @@ impl Doors {
             let stream = tokio::select! {
                 () = &mut shutdown => break,
                 _ = overdue.tick() => {
-                    self.places.end_overdue();
+                    self.end_overdue();
                     continue;
                 }
                 accepted = listener.accept() => match accepted {

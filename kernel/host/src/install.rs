@@ -5,7 +5,7 @@ use std::{
 
 use backplane_proto::plugin::v1::{InstallPluginRequest, PluginVersion};
 use bytes::Bytes;
-use kernel_base::{CallContext, Caller, City, random_bytes};
+use kernel_base::{CallContext, Caller, City, TraceId};
 use kernel_storage::PluginVersionRow;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
@@ -92,7 +92,7 @@ impl Host {
             rights: Arc::default(),
             city: Some(City::PROVINCE),
             deadline: Instant::now() + SMOKE_TIMEOUT,
-            trace: kernel_base::TraceId(random_bytes()),
+            trace: TraceId::random(),
             chain: Vec::new(),
         };
         match self.call_deployment(&deployment, &context, City::PROVINCE, SMOKE_METHOD, &[]).await {
