@@ -140,3 +140,23 @@ async fn a_closed_host_refuses_calls() {
     world.host.close().await;
     assert!(world.demo(&foshan(), ECHO).await.is_err());
 }
+
+#[tokio::test]
+async fn a_version_that_misreads_one_enabled_in_another_city_is_not_enabled() {
+    let world = World::new().await;
+    let versions = [("0.1.0", "string text = 2"), ("0.2.0", "bytes text = 2")];
+    // Installed while neither is enabled, so that nothing was there to compare with.
+    for (version, field) in versions {
+        let proto = proto("demo", &access("demo")).replace("string text = 2", field);
+        world.install(package_with(&behaviours(), &manifest("demo", version, ""), &proto, None)).await.unwrap();
+    }
+    let enable = async |version: &str, city| {
+        let request = EnablePluginRequest { version: version.to_owned(), ..request(city, &[], "") };
+        world.plugins().enable_plugin(request).await
+    };
+    enable("0.1.0", FOSHAN).await.unwrap();
+    let refused = enable("0.2.0", DONGGUAN).await;
+    assert_fails(refused, Code::InvalidArgument, Reason::PluginDescriptorsInvalid, "'string text' in version 0.1.0");
+    // In the same city it takes the place of the other, and nobody is left who could misread it.
+    enable("0.2.0", FOSHAN).await.unwrap();
+}
