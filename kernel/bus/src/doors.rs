@@ -62,8 +62,9 @@ impl Doors {
         let trace = trace_of(request.headers());
         let mut response = match protocol_of(&request) {
             Protocol::Grpc => self.grpc(request, trace).await,
-            Protocol::GrpcWeb => self.grpc_web(request, trace).await,
-            Protocol::Json => connect::answer(&self, request, trace).await,
+            // Apart, so that a gRPC call does not carry the room that these need.
+            Protocol::GrpcWeb => Box::pin(self.grpc_web(request, trace)).await,
+            Protocol::Json => Box::pin(connect::answer(&self, request, trace)).await,
             Protocol::Unknown => {
                 let content_type = content_type_of(&request).chars().take(80).collect();
                 connect::refuse(&status(&BusFault::ContentTypeUnsupported { content_type }))

@@ -118,13 +118,14 @@ mod tests {
         }
     }
 
-    async fn read_pieces(pieces: &[&'static [u8]]) -> Result<Bytes, Status> {
+    async fn read_pieces(pieces: &'static [&'static [u8]]) -> Result<Bytes, Status> {
         read(Body::new(Pieces(pieces.to_vec()))).await
     }
 
     #[tokio::test]
     async fn a_message_is_read_however_it_was_cut() {
-        for pieces in [&[b"\0\0\0\0\x03abc".as_slice()] as &[_], &[b"\0\0", b"\0\0\x03a", b"", b"bc"], &[b"", b"\0\0\0\0\x03", b"abc"]] {
+        let cuts: [&'static [&'static [u8]]; 3] = [&[b"\0\0\0\0\x03abc"], &[b"\0\0", b"\0\0\x03a", b"", b"bc"], &[b"", b"\0\0\0\0\x03", b"abc"]];
+        for pieces in cuts {
             assert_eq!(read_pieces(pieces).await.unwrap(), "abc");
         }
         assert_eq!(read_pieces(&[b"\0\0\0\0\0"]).await.unwrap(), "");
@@ -132,7 +133,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_one_plain_message_is_refused() {
-        for pieces in [&[] as &[&[u8]], &[b"\0\0\0"], &[b"\0\0\0\0\x03ab"], &[b"\0\0\0\0\x03abcd"], &[b"\x01\0\0\0\x03abc"]] {
+        let wrong: [&'static [&'static [u8]]; 5] = [&[], &[b"\0\0\0"], &[b"\0\0\0\0\x03ab"], &[b"\0\0\0\0\x03abcd"], &[b"\x01\0\0\0\x03abc"]];
+        for pieces in wrong {
             assert_eq!(read_pieces(pieces).await.unwrap_err().code(), Code::InvalidArgument, "{pieces:?}");
         }
         assert_eq!(read_pieces(&[b"\0\xff\xff\xff\xff", b"a"]).await.unwrap_err().code(), Code::ResourceExhausted);
