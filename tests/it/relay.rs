@@ -9,9 +9,11 @@ const NOTE: &str = r#"{"text": "the abacus was found"}"#;
 
 /// A kernel with `relay`, and with `hostile`, which relay calls; enabled in that order, so that relay's right at the other is not known when it is enabled.
 async fn with_relay() -> Kernel {
+    // Built before the kernel starts: a first build takes minutes, in which this thread would not answer the kernel's pings.
+    let plugins = ["relay", "hostile"].map(|id| std::fs::read(guest(id)).unwrap());
     let kernel = Kernel::start_with_log("info").await;
-    for id in ["relay", "hostile"] {
-        let version = kernel.install(&std::fs::read(guest(id)).unwrap()).await.unwrap();
+    for wasm in plugins {
+        let version = kernel.install(&wasm).await.unwrap();
         kernel.enable(&version, FOSHAN).await.unwrap();
     }
     kernel
