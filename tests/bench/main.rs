@@ -7,6 +7,7 @@ mod grpc;
 mod platform;
 mod process;
 mod timing;
+mod warehouse;
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bench_v1 {
@@ -14,16 +15,33 @@ mod bench_v1 {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --all-targets` runs benchmarks too, to see that they start; only `cargo bench` passes --bench.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }
+    // `cargo bench … --bench peers -- grpc` runs one part.
+    let asked: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| *asked == part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let platform = platform::Platform::start().await;
-        calls::run(&platform).await;
-        batches::run(&platform).await;
-        grpc::run(&platform).await;
+        if wanted("calls") || wanted("batches") || wanted("grpc") {
+            let platform = platform::Platform::start().await;
+            if wanted("calls") {
+                calls::run(&platform).await;
+            }
+            if wanted("batches") {
+                batches::run(&platform).await;
+            }
+            if wanted("grpc") {
+                grpc::run(&platform).await;
+            }
+        }
+        if wanted("process") {
+            process::run().await;
+        }
+        if wanted("warehouse") {
+            warehouse::run().await;
+        }
     });
-    runtime.block_on(process::run());
 }

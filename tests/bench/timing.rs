@@ -20,6 +20,12 @@ pub(crate) fn median(mut rounds: Vec<Duration>) -> Duration {
     rounds[rounds.len() / 2]
 }
 
+/// The times that every second run and all but one in a hundred stay below.
+pub(crate) fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration) {
+    times.sort();
+    (times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
 /// The time of one of `times` runs.
 pub(crate) async fn each(times: u32, mut run: impl AsyncFnMut()) -> Duration {
     let start = Instant::now();

@@ -1,12 +1,16 @@
 //! The doors: every protocol, every way to be refused, and how the kernel stops.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use backplane_proto::{
     auth::v1::WhoAmIRequest,
     ingest::v1::{FileHeader, ImportFileRequest, import_file_request::Part, import_file_response::Part as Answer},
+    warehouse::v1::QueryRequest,
 };
-use backplane_tests::{FOSHAN, Kernel, reason};
+use backplane_tests::{FOSHAN, Kernel, binary, reason};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use tokio_stream::wrappers::ReceiverStream;
@@ -214,6 +218,38 @@ async fn audited_and_denied_calls_leave_a_line() {
     let denied = of("ListRoles").unwrap();
     assert_eq!(of("ListPrincipals").unwrap()["reason"], "PERMISSION_MISSING", "denied over JSON");
     assert_eq!((denied["caller"].as_str(), denied["reason"].as_str()), (Some("nobody"), Some("PERMISSION_MISSING")));
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_abandons_leaves_its_line() {
+    let kernel = Kernel::start().await;
+    let sql = "with recursive numbers as (select 1 as n union all select n + 1 from numbers where n > 0) select max(n) from numbers".to_owned();
+    let endless = kernel.call.warehouse().query(QueryRequest { sql, ..QueryRequest::default() }).await.unwrap();
+    drop(endless);
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let audit = std::fs::read_to_string(kernel.dir().join("audit.log")).unwrap();
+        let mut lines = audit.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        if let Some(query) = lines.find(|line| line["method"] == "/backplane.warehouse.v1.Warehouse/Query") {
+            assert_eq!((query["code"].as_str(), query["caller"].as_str()), (Some("Cancelled"), Some("administrator")));
+            break;
+        }
+        assert!(Instant::now() < until, "{audit}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_reported_before_a_token_is_made() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let output = Command::new(binary()).args(["serve", "--listen", &listen, "--dir"]).arg(dir.path()).output().unwrap();
+    assert!(!output.status.success());
+    let (printed, problem) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(problem.contains(&format!("cannot listen on {listen}")), "{problem}");
+    assert!(!printed.contains("token"), "{printed}");
+    assert!(!dir.path().join("rows.db").exists(), "nothing was made that a second start would not print");
 }
 
 #[tokio::test]

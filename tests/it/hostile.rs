@@ -3,8 +3,10 @@
 use backplane_tests::{FOSHAN, Kernel, guest};
 
 async fn with_hostile() -> Kernel {
+    // Before the kernel starts: a first build takes minutes, in which this thread would not answer the kernel's pings.
+    let hostile = std::fs::read(guest("hostile")).unwrap();
     let kernel = Kernel::start().await;
-    let version = kernel.install(&std::fs::read(guest("hostile")).unwrap()).await.unwrap();
+    let version = kernel.install(&hostile).await.unwrap();
     kernel.enable(&version, FOSHAN).await.unwrap();
     kernel
 }

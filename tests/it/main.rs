@@ -10,4 +10,5 @@ mod feeds;
 mod hostile;
 mod plugins;
 mod reflection;
+mod relay;
 mod warehouse;

@@ -11,9 +11,11 @@ const PERIOD: &str = r#"{"from": "2015-05-01T00:00:00Z", "to": "2015-06-01T00:00
 const ANALYST: &[&str] = &["portal_traffic.read", "warehouse.query", "dataset.read:interaction"];
 
 async fn with_plugin() -> Kernel {
+    // Before the kernel starts: a first build takes minutes, in which this thread would not answer the kernel's pings.
+    let wasm = std::fs::read(portal_traffic()).unwrap();
     let kernel = Kernel::start().await;
     kernel.cli_ok(&["feed", "import", "portal.access", excerpt().to_str().unwrap(), "--city", FOSHAN]);
-    let version = kernel.install(&std::fs::read(portal_traffic()).unwrap()).await.unwrap();
+    let version = kernel.install(&wasm).await.unwrap();
     kernel.enable(&version, FOSHAN).await.unwrap();
     kernel
 }
@@ -92,8 +94,8 @@ async fn a_disabled_plugin_is_gone_and_a_restart_keeps_the_others() {
 
 #[tokio::test]
 async fn files_that_are_no_plugins_are_refused_and_say_what_to_do() {
-    let kernel = Kernel::start().await;
     let good = std::fs::read(portal_traffic()).unwrap();
+    let kernel = Kernel::start().await;
     let cases: [(&str, Vec<u8>, &str); 3] = [
         ("text", b"this is no component".to_vec(), "PLUGIN_NOT_A_COMPONENT"),
         ("a core module", b"\0asm\x01\0\0\0".to_vec(), "PLUGIN_NOT_A_COMPONENT"),
@@ -112,9 +114,10 @@ async fn files_that_are_no_plugins_are_refused_and_say_what_to_do() {
 #[tokio::test]
 async fn the_answers_equal_those_of_an_independent_script() {
     let log = std::env::var_os("BACKPLANE_REAL_LOG").map_or_else(excerpt, Into::into);
+    let wasm = std::fs::read(portal_traffic()).unwrap();
     let kernel = Kernel::start().await;
     kernel.cli_ok(&["feed", "import", "portal.access", log.to_str().unwrap(), "--city", FOSHAN]);
-    let version = kernel.install(&std::fs::read(portal_traffic()).unwrap()).await.unwrap();
+    let version = kernel.install(&wasm).await.unwrap();
     kernel.enable(&version, FOSHAN).await.unwrap();
     let script = repository().join("tests/independent/compare.py");
     let output = python().arg(script).args([kernel.address.as_str(), kernel.token.as_str(), FOSHAN]).arg(&log).output().unwrap();

@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -16,6 +17,9 @@ use crate::Call;
 pub const FOSHAN: &str = "440600";
 pub const DONGGUAN: &str = "441900";
 
+/// The file of the log, in the kernel's folder.
+const LOG: &str = "kernel.log";
+
 /// A kernel process. It ends with the value, and its folder with it.
 pub struct Kernel {
     process: Child,
@@ -24,7 +28,16 @@ pub struct Kernel {
     pub token: String,
     pub call: Call,
     dir: TempDir,
+    launch: Launch,
+}
+
+/// How the process is started, and started again.
+#[derive(Clone, Default)]
+struct Launch {
+    /// More options for `serve`.
     options: Vec<String>,
+    /// The level of the log, which then goes to a file and not to the test's standard error.
+    log: Option<&'static str>,
 }
 
 /// The binary that cargo built beside this test.
@@ -43,20 +56,31 @@ impl Kernel {
 
     /// With more options for `serve`.
     pub async fn start_with(options: &[&str]) -> Kernel {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Kernel::on(dir, options, String::new()).await
+        Kernel::launch(Launch { options: options.iter().map(|option| (*option).to_owned()).collect(), log: None }).await
     }
 
-    async fn on(dir: TempDir, options: Vec<String>, token: String) -> Kernel {
-        let mut process = Command::new(binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--dir"])
-            .arg(dir.path())
-            .args(&options)
-            .env("BACKPLANE_LOG", std::env::var("BACKPLANE_LOG").unwrap_or_else(|_| "warn".to_owned()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
+    /// With a log of this level that the test can read.
+    pub async fn start_with_log(level: &'static str) -> Kernel {
+        Kernel::launch(Launch { options: Vec::new(), log: Some(level) }).await
+    }
+
+    async fn launch(launch: Launch) -> Kernel {
+        Kernel::on(tempfile::tempdir().expect("a temporary folder"), launch, String::new()).await
+    }
+
+    async fn on(dir: TempDir, launch: Launch, token: String) -> Kernel {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--dir"]).arg(dir.path()).args(&launch.options);
+        match launch.log {
+            Some(level) => {
+                let log = File::options().create(true).append(true).open(dir.path().join(LOG)).expect("a file for the log");
+                command.env("BACKPLANE_LOG", level).stderr(log);
+            }
+            None => {
+                command.env("BACKPLANE_LOG", std::env::var("BACKPLANE_LOG").unwrap_or_else(|_| "warn".to_owned()));
+            }
+        }
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let (mut first_token, mut address) = (None, None);
         for line in BufReader::new(process.stdout.take().expect("piped")).lines() {
             let line = line.expect("the kernel prints text");
@@ -72,16 +96,15 @@ impl Kernel {
         let token = first_token.unwrap_or(token);
         let channel = Endpoint::from_shared(address.clone()).expect("an address").connect().await.expect("the kernel answers");
         let call = Call { channel, token: Some(token.clone()), city: None };
-        Kernel { process, address, token, call, dir, options }
+        Kernel { process, address, token, call, dir, launch }
     }
 
     /// Ends the process as a power switch would, and starts another on the same folder.
     pub async fn kill_and_restart(mut self) -> Kernel {
         self.process.kill().expect("the kernel can be killed");
         self.process.wait().expect("the kernel ends");
-        let Kernel { ref mut dir, ref token, ref mut options, .. } = self;
-        let (dir, token, options) = (std::mem::replace(dir, tempfile::tempdir().expect("a temporary folder")), token.clone(), std::mem::take(options));
-        Kernel::on(dir, options, token).await
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary folder"));
+        Kernel::on(dir, self.launch.clone(), self.token.clone()).await
     }
 
     /// Asks the process to stop, as an operator would.
@@ -100,6 +123,11 @@ impl Kernel {
 
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What a kernel of [`Kernel::start_with_log`] has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(LOG)).expect("the kernel was started with a log")
     }
 
     pub fn dir(&self) -> &Path {

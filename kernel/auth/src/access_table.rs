@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use kernel_base::{City, PluginId};
@@ -12,14 +15,18 @@ use crate::{AccessInvalid, MethodAccess, Owner, foreign::foreign_access, read_ac
 pub struct AccessTable {
     native: HashMap<String, Arc<MethodAccess>>,
     /// Path, then the deployment's city: cities may run different versions.
-    plugin: RwLock<HashMap<String, HashMap<City, Arc<MethodAccess>>>>,
+    plugin: RwLock<HashMap<String, Arc<ByCity>>>,
+    generation: AtomicU64,
 }
+
+/// By the city of the deployment. Shared, so that a call looks a method up without copying the map.
+pub(crate) type ByCity = HashMap<City, Arc<MethodAccess>>;
 
 /// What the table knows of a path.
 pub(crate) enum Found {
     Native(Arc<MethodAccess>),
-    /// By the city of the deployment; never empty.
-    Plugin(HashMap<City, Arc<MethodAccess>>),
+    /// Never empty.
+    Plugin(Arc<ByCity>),
     Nothing,
 }
 
@@ -40,7 +47,7 @@ impl AccessTable {
                 native.insert(access.path.clone(), Arc::new(access));
             }
         }
-        Ok(AccessTable { native, plugin: RwLock::default() })
+        Ok(AccessTable { native, plugin: RwLock::default(), generation: AtomicU64::new(0) })
     }
 
     /// The option of a native method.
@@ -53,13 +60,30 @@ impl AccessTable {
         let mut table = self.plugin.write().unwrap_or_else(PoisonError::into_inner);
         remove(&mut table, plugin, city);
         for access in methods {
-            table.entry(access.path.clone()).or_default().insert(city, Arc::new(access));
+            Arc::make_mut(table.entry(access.path.clone()).or_default()).insert(city, Arc::new(access));
         }
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Takes the methods of a plugin out of a city.
     pub fn withdraw(&self, plugin: &PluginId, city: City) {
         remove(&mut self.plugin.write().unwrap_or_else(PoisonError::into_inner), plugin, city);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with every deployment that comes or goes: what was derived from the table before is to be derived again.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The permissions that `path` asks for: the kernel's, or those of each version of a plugin that is enabled now.
+    pub fn permissions_of(&self, path: &str) -> Vec<String> {
+        let methods: Vec<_> = match self.find(path) {
+            Found::Native(access) => vec![access],
+            Found::Plugin(by_city) => by_city.values().cloned().collect(),
+            Found::Nothing => Vec::new(),
+        };
+        methods.iter().filter_map(|access| access.permission.clone()).collect()
     }
 
     pub(crate) fn find(&self, path: &str) -> Found {
@@ -67,7 +91,7 @@ impl AccessTable {
             return Found::Native(Arc::clone(access));
         }
         match self.plugin.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            Some(by_city) => Found::Plugin(by_city.clone()),
+            Some(by_city) => Found::Plugin(Arc::clone(by_city)),
             None => Found::Nothing,
         }
     }
@@ -75,7 +99,8 @@ impl AccessTable {
     /// Every method that `may_call` lets through, for reflection and for error messages, by path.
     pub fn visible(&self, may_call: impl Fn(&MethodAccess) -> bool) -> Vec<Arc<MethodAccess>> {
         let plugin = self.plugin.read().unwrap_or_else(PoisonError::into_inner);
-        let mut methods: Vec<_> = self.native.values().chain(plugin.values().flat_map(HashMap::values)).filter(|access| may_call(access)).cloned().collect();
+        let mut methods: Vec<_> =
+            self.native.values().chain(plugin.values().flat_map(|by_city| by_city.values())).filter(|access| may_call(access)).cloned().collect();
         methods.sort_by(|a, b| a.path.cmp(&b.path));
         methods
     }
@@ -89,10 +114,10 @@ impl AccessTable {
     }
 }
 
-fn remove(table: &mut HashMap<String, HashMap<City, Arc<MethodAccess>>>, plugin: &PluginId, city: City) {
+fn remove(table: &mut HashMap<String, Arc<ByCity>>, plugin: &PluginId, city: City) {
     for by_city in table.values_mut() {
         if by_city.get(&city).is_some_and(|access| access.owner == Owner::Plugin(plugin.clone())) {
-            by_city.remove(&city);
+            Arc::make_mut(by_city).remove(&city);
         }
     }
     table.retain(|_, by_city| !by_city.is_empty());

@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use kernel_base::{CallContext, Caller, City, Code, Fault, PermissionMissing, Reason, Scope};
 
-use crate::{AccessTable, MethodAccess, ScopeRule, access_table::Found};
+use crate::{
+    AccessTable, MethodAccess, ScopeRule,
+    access_table::{ByCity, Found},
+};
 
 /// A call that may go on.
 pub struct Admitted {
@@ -16,11 +19,11 @@ impl AccessTable {
     ///
     /// # Errors
     /// A [`Refused`] that names what is missing.
-    pub fn admit(&self, path: &str, context: CallContext) -> Result<Admitted, Refused> {
-        let (access, city) = self.resolve(path, &context)?;
+    pub fn admit(&self, path: &str, context: &CallContext) -> Result<Admitted, Refused> {
+        let (access, city) = self.resolve(path, context)?;
         let context = match city {
             Some(city) => context.narrowed(city),
-            None => context,
+            None => context.clone(),
         };
         match access.scope {
             ScopeRule::Anonymous => {}
@@ -96,7 +99,7 @@ fn whole_scope(context: &CallContext) -> Scope {
     context.rights.grants().iter().fold(Scope::NOWHERE, |all, (_, scope)| all.union(scope))
 }
 
-fn enabled_in(by_city: &std::collections::HashMap<City, Arc<MethodAccess>>) -> Scope {
+fn enabled_in(by_city: &ByCity) -> Scope {
     // As a list: the province's own deployment must not hide the others.
     Scope::Cities(by_city.keys().copied().collect())
 }

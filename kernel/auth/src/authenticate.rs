@@ -51,7 +51,8 @@ impl Auth {
         let known = self.proven.read().unwrap_or_else(PoisonError::into_inner).by_hash.get(&hash).cloned();
         let authenticated = match known {
             Some(authenticated) => authenticated,
-            None => self.prove(hash).await?,
+            // Apart, since it is large and rare: every call would carry the room for it.
+            None => Box::pin(self.prove(hash)).await?,
         };
         if authenticated.expires_at <= self.clock.now_micros() {
             return Err(AuthError::TokenExpired);

@@ -1,7 +1,11 @@
 //! Tokens over time, with a clock that the test moves; and the access table's refusals.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
 
 use backplane_proto::auth::v1::{IssueTokenRequest, RevokeRoleRequest, auth_server::Auth as _};
 use kernel_auth::{AccessTable, Auth, AuthError, MethodAccess, Owner, Refused, read_access};
@@ -84,15 +88,32 @@ async fn a_plugins_method_is_found_by_the_city_of_the_call_and_else_by_the_provi
     let reason = |refused: Result<_, Refused>| refused.map(|_: kernel_auth::Admitted| ()).unwrap_err().reason();
     let path = "/some_plugin.v1.Some/Do";
 
-    assert_eq!(reason(table.admit(path, context(&auth, &secret, Some("440600")).await)), Reason::MethodUnknown);
+    assert_eq!(reason(table.admit(path, &context(&auth, &secret, Some("440600")).await)), Reason::MethodUnknown);
     table.deploy(&plugin, foshan, methods.clone());
-    assert_eq!(table.admit(path, context(&auth, &secret, Some("440600")).await).unwrap().context.city, Some(foshan));
-    assert_eq!(reason(table.admit(path, context(&auth, &secret, Some("441900")).await)), Reason::PluginNotEnabled);
-    assert_eq!(reason(table.admit(path, context(&auth, &secret, None).await)), Reason::CityRequired);
+    assert_eq!(table.admit(path, &context(&auth, &secret, Some("440600")).await).unwrap().context.city, Some(foshan));
+    assert_eq!(reason(table.admit(path, &context(&auth, &secret, Some("441900")).await)), Reason::PluginNotEnabled);
+    assert_eq!(reason(table.admit(path, &context(&auth, &secret, None).await)), Reason::CityRequired);
     table.deploy(&plugin, City::PROVINCE, methods);
-    table.admit(path, context(&auth, &secret, Some("441900")).await).unwrap();
-    assert_eq!(table.admit(path, context(&auth, &secret, None).await).unwrap().context.city, Some(City::PROVINCE));
+    table.admit(path, &context(&auth, &secret, Some("441900")).await).unwrap();
+    assert_eq!(table.admit(path, &context(&auth, &secret, None).await).unwrap().context.city, Some(City::PROVINCE));
     table.withdraw(&plugin, foshan);
     table.withdraw(&plugin, City::PROVINCE);
-    assert_eq!(reason(table.admit(path, context(&auth, &secret, Some("440600")).await)), Reason::MethodUnknown);
+    assert_eq!(reason(table.admit(path, &context(&auth, &secret, Some("440600")).await)), Reason::MethodUnknown);
+}
+
+#[tokio::test]
+async fn a_change_of_rights_is_completed_when_its_caller_hangs_up() {
+    let auth = auth(&Clock::set_to(0)).await;
+    let secret = auth.first_start().await.unwrap().unwrap();
+    auth.authenticate(&secret).await.unwrap();
+    let request = RevokeRoleRequest { principal_id: "administrator".to_owned(), role_id: "administrator".to_owned() };
+    let mut call = auth.revoke_role(Request::new(request));
+    let begun = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(begun.is_pending(), "the caller hangs up before the answer");
+    drop(call);
+    let until = Instant::now() + Duration::from_secs(10);
+    while !auth.authenticate(&secret).await.unwrap().rights.grants().is_empty() {
+        assert!(Instant::now() < until, "the role is still there");
+        tokio::task::yield_now().await;
+    }
 }

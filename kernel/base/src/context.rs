@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Instant};
 
-use crate::{City, Code, Fault, PluginId, Principal, Reason, Rights, Scope, status};
+use crate::{City, Code, Fault, PluginId, Principal, Reason, Rights, Scope, random::unlike_others, status};
 
 /// Who calls, for which cities, with which rights and until when. Made at a door from a token, carried in the extensions of every request on the bus.
 #[derive(Debug, Clone)]
@@ -25,6 +25,16 @@ pub enum Caller {
     Anonymous,
 }
 
+impl Caller {
+    /// The id of the principal, `anonymous` without one.
+    pub fn id(&self) -> &str {
+        match self {
+            Caller::Known(principal) => principal.id.as_str(),
+            Caller::Anonymous => "anonymous",
+        }
+    }
+}
+
 /// The deployment that acts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PluginActor {
@@ -42,7 +52,7 @@ impl CallContext {
     pub fn narrowed(&self, city: City) -> CallContext {
         let mut context = self.clone();
         if city != City::PROVINCE {
-            context.rights = Arc::new(self.rights.narrowed(&Scope::city(city)));
+            context.rights = self.rights.in_city(city);
         }
         context.city = Some(city);
         context
@@ -58,10 +68,7 @@ impl CallContext {
 
     /// The id of the caller, `anonymous` without one.
     pub fn caller_id(&self) -> &str {
-        match &self.caller {
-            Caller::Known(principal) => principal.id.as_str(),
-            Caller::Anonymous => "anonymous",
-        }
+        self.caller.id()
     }
 
     /// Requires a permission on a resource in a city.
@@ -69,7 +76,7 @@ impl CallContext {
     /// # Errors
     /// PERMISSION_MISSING, naming what is missing and where.
     pub fn require(&self, name: &str, resource: Option<&str>, city: City) -> Result<(), PermissionMissing> {
-        if self.rights.scope_of(name, resource).contains(city) {
+        if self.rights.holds(name, resource, city) {
             return Ok(());
         }
         let permission = match resource {
@@ -88,9 +95,34 @@ pub fn context_of<T>(request: &tonic::Request<T>) -> Result<CallContext, tonic::
     request.extensions().get::<CallContext>().cloned().ok_or_else(|| status(&ContextMissing))
 }
 
+/// The same, taken out of a request's extensions.
+///
+/// # Errors
+/// As [`context_of`].
+pub fn context_in(extensions: &mut http::Extensions) -> Result<CallContext, tonic::Status> {
+    extensions.remove().ok_or_else(|| status(&ContextMissing))
+}
+
+impl TraceId {
+    /// A new one.
+    pub fn random() -> TraceId {
+        TraceId(unlike_others())
+    }
+
+    /// 32 lower-case hex digits.
+    pub fn hex(self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 32];
+        for (digits, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
+        }
+        hex
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.hex()).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -1,8 +1,8 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// Names a plugin: 2 to 40 of `a–z 0–9 -`, starting with a letter. In proto packages, permissions and SQL the hyphens are underscores.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PluginId(String);
+pub struct PluginId(Arc<str>);
 
 impl PluginId {
     pub fn as_str(&self) -> &str {
@@ -24,7 +24,7 @@ impl FromStr for PluginId {
             && !text.ends_with('-')
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         // `backplane` would let a plugin claim the kernel's own proto packages and permissions.
-        if good && text != "backplane" { Ok(PluginId(text.to_owned())) } else { Err(PluginIdInvalid { text: text.chars().take(80).collect() }) }
+        if good && text != "backplane" { Ok(PluginId(text.into())) } else { Err(PluginIdInvalid { text: text.chars().take(80).collect() }) }
     }
 }
 

@@ -1,13 +1,13 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// Names a principal for ever: 1 to 64 of `a–z 0–9 . - _`; a plugin's deployment is `plugin/<plugin>/<city>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PrincipalId(String);
+pub struct PrincipalId(Arc<str>);
 
 impl PrincipalId {
     /// The account that a plugin's deployment acts with when it has no caller.
     pub fn of_deployment(plugin: &crate::PluginId, city: crate::City) -> PrincipalId {
-        PrincipalId(format!("plugin/{plugin}/{city}"))
+        PrincipalId(format!("plugin/{plugin}/{city}").into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -20,7 +20,7 @@ impl FromStr for PrincipalId {
 
     fn from_str(text: &str) -> Result<Self, PrincipalIdInvalid> {
         let good = (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c));
-        if good { Ok(PrincipalId(text.to_owned())) } else { Err(PrincipalIdInvalid { text: text.chars().take(80).collect() }) }
+        if good { Ok(PrincipalId(text.into())) } else { Err(PrincipalIdInvalid { text: text.chars().take(80).collect() }) }
     }
 }
 

@@ -1,11 +1,28 @@
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use crate::{Permission, Scope};
+use crate::{City, Permission, Scope};
 
 /// What a principal may do: permissions, each in a scope. Sorted and without repetition, so that equal rights are equal values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rights {
     grants: Vec<(Permission, Scope)>,
+    by_city: ByCity,
+}
+
+/// The same rights held to one city, made once per city: every call in a city asks for them. No part of the value.
+#[derive(Default)]
+struct ByCity(RwLock<Vec<(City, Held)>>);
+
+#[derive(Clone)]
+enum Held {
+    /// Narrowing takes nothing away.
+    Same,
+    Less(Arc<Rights>),
 }
 
 /// What the rights allow on one dataset, over all cities in `cities`.
@@ -24,7 +41,7 @@ impl Rights {
         let mut grants: Vec<_> = grants.into_iter().filter(|(_, scope)| !scope.is_nowhere()).collect();
         grants.sort();
         grants.dedup();
-        Rights { grants }
+        Rights { grants, by_city: ByCity::default() }
     }
 
     pub fn grants(&self) -> &[(Permission, Scope)] {
@@ -34,6 +51,11 @@ impl Rights {
     /// Where the permission is held, on `resource` if one is named.
     pub fn scope_of(&self, name: &str, resource: Option<&str>) -> Scope {
         self.grants.iter().filter(|(permission, _)| permission.covers(name, resource)).fold(Scope::NOWHERE, |scope, (_, granted)| scope.union(granted))
+    }
+
+    /// Whether the permission is held in `city`, on `resource` if one is named.
+    pub fn holds(&self, name: &str, resource: Option<&str>, city: City) -> bool {
+        self.grants.iter().any(|(permission, granted)| granted.contains(city) && permission.covers(name, resource))
     }
 
     /// What may be read of a dataset, if anything.
@@ -60,9 +82,53 @@ impl Rights {
         Rights::new(self.grants.iter().map(|(permission, granted)| (permission.clone(), granted.intersect(scope))))
     }
 
+    /// The same rights, held in no more than one city. Remembered, so that the calls of a caller in a city share one value.
+    pub fn in_city(self: &Arc<Rights>, city: City) -> Arc<Rights> {
+        let find = |by_city: &[(City, Held)]| by_city.iter().find(|(made_for, _)| *made_for == city).map(|(_, held)| held.clone());
+        let found = find(&self.by_city.0.read().unwrap_or_else(PoisonError::into_inner));
+        let held = found.unwrap_or_else(|| {
+            let narrowed = self.narrowed(&Scope::city(city));
+            let held = if narrowed == **self { Held::Same } else { Held::Less(Arc::new(narrowed)) };
+            let mut by_city = self.by_city.0.write().unwrap_or_else(PoisonError::into_inner);
+            // Another call may have been quicker: its value is the one that all share.
+            find(&by_city).unwrap_or_else(|| {
+                by_city.push((city, held.clone()));
+                held
+            })
+        });
+        match held {
+            Held::Same => Arc::clone(self),
+            Held::Less(rights) => rights,
+        }
+    }
+
     /// A text that is equal for equal rights only: the key under which anything computed with these rights may be kept.
     pub fn fingerprint(&self) -> String {
         self.grants.iter().map(|(permission, scope)| format!("{permission}@{scope}")).collect::<Vec<_>>().join(";")
+    }
+}
+
+impl Clone for ByCity {
+    fn clone(&self) -> ByCity {
+        ByCity::default()
+    }
+}
+
+impl PartialEq for ByCity {
+    fn eq(&self, _: &ByCity) -> bool {
+        true
+    }
+}
+
+impl Eq for ByCity {}
+
+impl Hash for ByCity {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for ByCity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
     }
 }
 
@@ -87,7 +153,6 @@ fn columns_everywhere(covering: &[&(Permission, Scope)], cities: &Scope) -> Opti
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::City;
 
     fn rights(grants: &[(&str, &[&str])]) -> Rights {
         Rights::new(grants.iter().map(|(permission, cities)| (permission.parse().unwrap(), cities.iter().map(|city| city.parse::<City>().unwrap()).collect())))
@@ -114,6 +179,17 @@ mod tests {
         let mixed = rights(&[("dataset.read:interaction", &["440600", "441900"]), ("dataset.unmask:interaction", &["440600"])]);
         assert!(!mixed.dataset("interaction").unwrap().unmasked);
         assert!(mixed.narrowed(&Scope::city("440600".parse().unwrap())).dataset("interaction").unwrap().unmasked);
+    }
+
+    #[test]
+    fn rights_held_to_a_city_are_one_value_and_equal_to_those_made_anew() {
+        let both = Arc::new(rights(&[("dataset.read:interaction", &["440600", "441900"]), ("warehouse.query", &["440600"])]));
+        let foshan: City = "440600".parse().unwrap();
+        let held = both.in_city(foshan);
+        assert_eq!(*held, both.narrowed(&Scope::city(foshan)));
+        assert!(Arc::ptr_eq(&held, &both.in_city(foshan)));
+        assert!(Arc::ptr_eq(&held, &held.in_city(foshan)), "nothing is left to take away");
+        assert_eq!(both.in_city("441900".parse().unwrap()).fingerprint(), "dataset.read:interaction@441900");
     }
 
     #[test]

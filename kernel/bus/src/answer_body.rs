@@ -1,6 +1,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Instant,
 };
@@ -14,30 +15,41 @@ use tonic::{Code, Status, body::Body};
 use crate::{
     BusFault,
     audit::{CallRecord, reason_of},
-    doors::CallPermit,
+    call_permit::CallPermit,
+    open_answers::Listed,
 };
 
 /// The body of an answer while its call is still counted: it ends the call at the deadline, holds the permit, and writes the record when it ends.
 pub(crate) struct AnswerBody {
-    inner: Body,
+    answer: Arc<Answer>,
     deadline: Instant,
     /// Made when the answer first has to be waited for: most answers never do.
     sleep: Option<Pin<Box<Sleep>>>,
-    record: Option<CallRecord>,
-    ended: bool,
-    _permit: Option<CallPermit>,
+    _listed: Option<Listed>,
+}
+
+/// What the call holds until its answer has ended. Shared with the list of open answers, which ends it when the receiver takes no more.
+pub(crate) struct Answer {
+    state: Mutex<State>,
+}
+
+enum State {
+    Running {
+        body: Body,
+        record: CallRecord,
+        _permit: Option<CallPermit>,
+    },
+    /// Ended at the deadline while nobody asked for more; whoever still does is told.
+    Overdue,
+    Ended,
 }
 
 impl AnswerBody {
-    pub(crate) fn new(inner: Body, deadline: Instant, record: CallRecord, permit: Option<CallPermit>) -> AnswerBody {
-        AnswerBody { inner, deadline, sleep: None, record: Some(record), ended: false, _permit: permit }
-    }
-
-    fn finish(&mut self, code: Code, reason: Option<&str>) {
-        self.ended = true;
-        if let Some(record) = self.record.take() {
-            record.finish(code, reason);
-        }
+    pub(crate) fn new(body: Body, deadline: Instant, record: CallRecord, permit: Option<CallPermit>) -> AnswerBody {
+        let open = permit.as_ref().map(|permit| Arc::clone(&permit.open));
+        let answer = Arc::new(Answer { state: Mutex::new(State::Running { body, record, _permit: permit }) });
+        let _listed = open.map(|open| open.list(deadline, &answer));
+        AnswerBody { answer, deadline, sleep: None, _listed }
     }
 
     fn is_past_deadline(&mut self, context: &mut Context<'_>) -> bool {
@@ -47,42 +59,63 @@ impl AnswerBody {
     }
 }
 
+impl Answer {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up what the call holds, because its deadline has passed.
+    pub(crate) fn end_overdue(&self) {
+        let mut state = self.state();
+        if matches!(*state, State::Running { .. }) {
+            state.end(Code::DeadlineExceeded, reason_of(&BusFault::DeadlinePassed.into()).as_deref());
+            *state = State::Overdue;
+        }
+    }
+}
+
+impl State {
+    fn end(&mut self, code: Code, reason: Option<&str>) {
+        if let State::Running { record, .. } = std::mem::replace(self, State::Ended) {
+            record.finish(code, reason);
+        }
+    }
+}
+
 impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        match Pin::new(&mut this.inner).poll_frame(context) {
-            Poll::Pending if this.is_past_deadline(context) => {
-                let status = Status::from(BusFault::DeadlinePassed);
-                this.inner = Body::empty();
-                this.finish(Code::DeadlineExceeded, reason_of(&status).as_deref());
-                Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
+        let answer = Arc::clone(&self.answer);
+        let mut state = answer.state();
+        let polled = match &mut *state {
+            State::Running { body, .. } => Pin::new(body).poll_frame(context),
+            State::Overdue => {
+                *state = State::Ended;
+                return Poll::Ready(Some(Ok(deadline_passed())));
             }
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                this.finish(Code::Ok, None);
-                Poll::Ready(None)
+            State::Ended => return Poll::Ready(None),
+        };
+        match &polled {
+            Poll::Pending if self.is_past_deadline(context) => {
+                state.end(Code::DeadlineExceeded, reason_of(&BusFault::DeadlinePassed.into()).as_deref());
+                return Poll::Ready(Some(Ok(deadline_passed())));
             }
-            Poll::Ready(Some(Err(status))) => {
-                this.finish(status.code(), reason_of(&status).as_deref());
-                Poll::Ready(Some(Err(status)))
-            }
+            Poll::Pending => {}
+            Poll::Ready(None) => state.end(Code::Ok, None),
+            Poll::Ready(Some(Err(status))) => state.end(status.code(), reason_of(status).as_deref()),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    this.finish(status.code(), reason_of(&status).as_deref());
+                    state.end(status.code(), reason_of(&status).as_deref());
                 }
-                Poll::Ready(Some(Ok(frame)))
             }
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended
+        matches!(*self.answer.state(), State::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -90,10 +123,11 @@ impl HttpBody for AnswerBody {
     }
 }
 
-fn trailers(status: &Status) -> HeaderMap {
+/// The last frame of an answer whose time is over.
+fn deadline_passed() -> Frame<Bytes> {
     let mut headers = HeaderMap::new();
-    if status.add_header(&mut headers).is_err() {
-        headers.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("13"));
+    if Status::from(BusFault::DeadlinePassed).add_header(&mut headers).is_err() {
+        headers.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("4"));
     }
-    headers
+    Frame::trailers(headers)
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use kernel_auth::{Effect, MethodAccess};
-use kernel_base::{CallContext, City};
+use kernel_base::{CallContext, Caller, City, PluginActor};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -14,33 +14,56 @@ const PATH_BYTES_MAX: usize = 200;
 /// One call, as the audit log and the call log will tell it. Written when the answer has ended, dropped calls included.
 pub(crate) struct CallRecord {
     started: Instant,
-    caller: String,
-    actor: Option<String>,
+    caller: Caller,
+    actor: Option<PluginActor>,
     city: Option<City>,
     trace: kernel_base::TraceId,
-    path: String,
-    /// `None` when the call was refused before its method was known.
-    access: Option<Arc<MethodAccess>>,
+    called: Called,
     finished: bool,
 }
 
+/// What was called.
+enum Called {
+    Method(Arc<MethodAccess>),
+    /// Refused before its method was known.
+    Path(String),
+}
+
 impl CallRecord {
-    pub(crate) fn start(path: &str, context: &CallContext) -> CallRecord {
+    /// The record of a call that goes on.
+    pub(crate) fn admitted(access: &Arc<MethodAccess>, context: &CallContext) -> CallRecord {
+        CallRecord::start(Called::Method(Arc::clone(access)), context)
+    }
+
+    /// The record of a call that was refused before its method was known.
+    pub(crate) fn refused(path: &str, context: &CallContext) -> CallRecord {
+        CallRecord::start(Called::Path(path.get(..PATH_BYTES_MAX).unwrap_or(path).to_owned()), context)
+    }
+
+    fn start(called: Called, context: &CallContext) -> CallRecord {
         CallRecord {
             started: Instant::now(),
-            caller: context.caller_id().to_owned(),
-            actor: context.actor.as_ref().map(|actor| format!("{}@{}", actor.plugin, actor.version)),
+            caller: context.caller.clone(),
+            actor: context.actor.clone(),
             city: context.city,
             trace: context.trace,
-            path: path.get(..PATH_BYTES_MAX).unwrap_or(path).to_owned(),
-            access: None,
+            called,
             finished: false,
         }
     }
 
-    pub(crate) fn admitted(&mut self, access: &Arc<MethodAccess>, city: Option<City>) {
-        self.access = Some(Arc::clone(access));
-        self.city = city;
+    fn path(&self) -> &str {
+        match &self.called {
+            Called::Method(access) => &access.path,
+            Called::Path(path) => path,
+        }
+    }
+
+    fn access(&self) -> Option<&MethodAccess> {
+        match &self.called {
+            Called::Method(access) => Some(access),
+            Called::Path(_) => None,
+        }
     }
 
     /// Writes the line. Denied calls always leave one, others when their option says so.
@@ -52,23 +75,23 @@ impl CallRecord {
         self.finished = true;
         let elapsed = self.started.elapsed();
         let denied = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
-        if denied || self.access.as_ref().is_some_and(|access| access.audited) {
+        if denied || self.access().is_some_and(|access| access.audited) {
             self.write_audit(code, reason, elapsed);
         }
-        tracing::debug!(method = %self.path, caller = %self.caller, trace = %self.trace, code = ?code, elapsed_micros = elapsed.as_micros() as u64, "call");
+        tracing::debug!(method = self.path(), caller = self.caller.id(), trace = %self.trace, code = ?code, elapsed_micros = elapsed.as_micros() as u64, "call");
     }
 
     fn write_audit(&self, code: Code, reason: Option<&str>, elapsed: Duration) {
-        let effect = match self.access.as_ref().map(|access| access.effect) {
+        let effect = match self.access().map(|access| access.effect) {
             Some(Effect::Read) => "read",
             Some(Effect::Write) => "write",
             None => "none",
         };
         tracing::info!(
             target: "audit",
-            caller = %self.caller,
-            actor = self.actor.as_deref().unwrap_or(""),
-            method = %self.path,
+            caller = self.caller.id(),
+            actor = self.actor.as_ref().map(|actor| format!("{}@{}", actor.plugin, actor.version)).unwrap_or_default(),
+            method = self.path(),
             effect,
             city = self.city.map(|city| city.to_string()).unwrap_or_default(),
             code = ?code,

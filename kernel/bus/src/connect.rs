@@ -33,13 +33,13 @@ pub(crate) fn refuse(status: &Status) -> Response<Body> {
 async fn call(doors: &Doors, request: Request<Body>, trace: TraceId) -> Result<Response<Body>, Status> {
     let (parts, body) = request.into_parts();
     let headers = with_grpc_timeout(parts.headers)?;
-    let (context, permit) = doors.admit(&headers, trace).await?;
     let path = parts.uri.path().to_owned();
+    let (context, permit) = doors.admit(&path, &headers, trace).await?;
     // The corridor decides again with the same table; this first look finds the descriptors, and keeps strangers from having their JSON parsed.
-    let method = match doors.access.admit(&path, context.clone()) {
+    let method = match doors.access().admit(&path, &context) {
         Ok(admitted) => admitted.access.method.clone(),
         Err(refused) => {
-            CallRecord::start(&path, &context).finish(status(&refused).code(), Some(refused.reason().as_str_name()));
+            CallRecord::refused(&path, &context).finish(status(&refused).code(), Some(refused.reason().as_str_name()));
             return Err(status(&refused));
         }
     };
@@ -53,7 +53,7 @@ async fn call(doors: &Doors, request: Request<Body>, trace: TraceId) -> Result<R
     *inner.headers_mut() = grpc_headers(headers);
     inner.extensions_mut().insert(context);
     inner.extensions_mut().insert(permit);
-    read_answer(&method, doors.clone().enter(inner).await).await
+    read_answer(&method, doors.enter(inner).await).await
 }
 
 /// The whole body, unless the deadline comes first: a sender that stops half-way must not hold its place.

@@ -10,7 +10,7 @@ use crate::{
     BusFault,
     answer_body::AnswerBody,
     audit::{CallRecord, reason_of},
-    doors::CallPermit,
+    call_permit::CallPermit,
 };
 
 /// Answers the methods that no native service does: the plugin host's.
@@ -19,27 +19,35 @@ pub type FallbackService = BoxCloneSyncService<Request<Body>, Response<Body>, In
 /// The corridor: every request carries a [`CallContext`] in its extensions; it is authorized against the access table, bounded by its deadline, recorded for
 /// the audit log, and routed to a native service or to the fallback.
 pub fn corridor(access: Arc<AccessTable>, routes: Routes, fallback: FallbackService) -> BusService {
-    let routes = routes.prepare();
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| answer(Arc::clone(&access), routes.clone(), fallback.clone(), request)))
+    // One value behind a pointer: a request takes a copy of the side that answers it and of nothing else.
+    let corridor = Arc::new(Corridor { access, routes: routes.prepare(), fallback });
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| answer(Arc::clone(&corridor), request)))
 }
 
-async fn answer(table: Arc<AccessTable>, routes: Routes, fallback: FallbackService, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+struct Corridor {
+    access: Arc<AccessTable>,
+    routes: Routes,
+    fallback: FallbackService,
+}
+
+async fn answer(corridor: Arc<Corridor>, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let Some(context) = request.extensions_mut().remove::<CallContext>() else {
         return Ok(status(&ContextMissing).into_http());
     };
     let permit = request.extensions_mut().remove::<CallPermit>();
-    let mut record = CallRecord::start(request.uri().path(), &context);
-    let admitted = match table.admit(request.uri().path(), context) {
+    let admitted = match corridor.access.admit(request.uri().path(), &context) {
         Ok(admitted) => admitted,
-        Err(refused) => return Ok(refuse(record, status(&refused))),
+        Err(refused) => return Ok(refuse(CallRecord::refused(request.uri().path(), &context), status(&refused))),
     };
-    record.admitted(&admitted.access, admitted.context.city);
+    let record = CallRecord::admitted(&admitted.access, &admitted.context);
     let deadline = admitted.context.deadline;
     let native = admitted.access.owner == Owner::Native;
     request.extensions_mut().insert(admitted.context);
-    request.extensions_mut().insert(admitted.access);
 
-    let answered = if native { before(deadline, call(routes, request)).await } else { before(deadline, call(fallback, request)).await };
+    let answered = match native {
+        true => before(deadline, call(corridor.routes.clone(), request)).await,
+        false => before(deadline, call(corridor.fallback.clone(), request)).await,
+    };
     let Some(response) = answered else {
         return Ok(refuse(record, BusFault::DeadlinePassed.into()));
     };

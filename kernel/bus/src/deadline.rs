@@ -1,15 +1,15 @@
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use kernel_base::limits::{CALL_TIMEOUT_DEFAULT, CALL_TIMEOUT_MAX};
+use kernel_base::limits::CALL_TIMEOUT_DEFAULT;
 
 use crate::BusFault;
 
-/// When the caller stops waiting: `grpc-timeout`, else the default; never beyond the maximum.
+/// When the caller stops waiting: `grpc-timeout`, else the default; never beyond `timeout_max`.
 ///
 /// # Errors
 /// When the header is not one to eight digits and a unit (H, M, S, m, u, n).
-pub(crate) fn deadline_of(headers: &HeaderMap) -> Result<Instant, BusFault> {
+pub(crate) fn deadline_of(headers: &HeaderMap, timeout_max: Duration) -> Result<Instant, BusFault> {
     let timeout = match headers.get("grpc-timeout") {
         None => CALL_TIMEOUT_DEFAULT,
         Some(value) => value.to_str().ok().and_then(parse).ok_or_else(|| BusFault::HeaderInvalid {
@@ -17,7 +17,7 @@ pub(crate) fn deadline_of(headers: &HeaderMap) -> Result<Instant, BusFault> {
             problem: "expected one to eight digits and one of H M S m u n, such as 500m".to_owned(),
         })?,
     };
-    Ok(Instant::now() + timeout.min(CALL_TIMEOUT_MAX))
+    Ok(Instant::now() + timeout.min(timeout_max))
 }
 
 fn parse(text: &str) -> Option<Duration> {
@@ -40,6 +40,14 @@ fn parse(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_caller_waits_longer_than_its_kind_may() {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", http::HeaderValue::from_static("1H"));
+        let minute = Duration::from_secs(60);
+        assert!(deadline_of(&headers, minute).is_ok_and(|deadline| deadline <= Instant::now() + minute));
+    }
 
     #[test]
     fn timeouts_are_read_as_the_grpc_specification_writes_them() {

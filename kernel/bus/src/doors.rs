@@ -2,19 +2,21 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use kernel_auth::{AccessTable, Auth};
-use kernel_base::{BusService, CallContext, Caller, Fault, Rights, TraceId, limits, random_bytes, status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use kernel_base::{BusService, CallContext, Caller, Fault, Rights, TraceId, limits, status};
 use tonic::{Status, body::Body};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::{BusFault, connect, deadline::deadline_of, request_limit::LimitedBody};
+use crate::{
+    BusFault,
+    call_permit::{CallPermit, CallPlaces, Visitor},
+    connect,
+    deadline::deadline_of,
+    request_limit::LimitedBody,
+};
 
 /// Every answer names the trace, so that a caller can ask about it.
 const TRACE_HEADER: &str = "backplane-trace-id";
-
-// Limit: calls without a token at one time, of places of their own: health checks need few, and strangers must not take those of callers.
-const STRANGERS_MAX: usize = 64;
 
 /// What the doors allow at one time.
 #[derive(Debug, Clone)]
@@ -31,46 +33,62 @@ impl Default for DoorLimits {
 /// What stands on the network: proves who calls and brings each protocol into the form of the corridor. Cheap to clone.
 #[derive(Clone)]
 pub struct Doors {
-    pub(crate) corridor: BusService,
-    pub(crate) access: Arc<AccessTable>,
-    auth: Auth,
-    calls: Arc<Semaphore>,
-    calls_max: usize,
-    strangers: Arc<Semaphore>,
+    inner: Arc<DoorsInner>,
 }
 
-/// Counts a call against the limit until its answer has ended. In the extensions of the request, from where the corridor takes it.
-#[derive(Clone)]
-pub(crate) struct CallPermit(#[allow(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
+struct DoorsInner {
+    corridor: BusService,
+    access: Arc<AccessTable>,
+    auth: Auth,
+    places: CallPlaces,
+}
+
+/// What a request speaks, by its content type.
+enum Protocol {
+    Grpc,
+    GrpcWeb,
+    Json,
+    Unknown,
+}
 
 impl Doors {
     pub fn new(corridor: BusService, access: Arc<AccessTable>, auth: Auth, limits: &DoorLimits) -> Doors {
-        let calls_max = limits.calls_in_flight_max;
-        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX.min(calls_max)));
-        Doors { corridor, access, auth, calls: Arc::new(Semaphore::new(calls_max)), calls_max, strangers }
+        let inner = DoorsInner { corridor, access, auth, places: CallPlaces::new(limits.calls_in_flight_max) };
+        Doors { inner: Arc::new(inner) }
     }
 
     /// Answers one HTTP request of any of the protocols.
     pub async fn answer(self, request: Request<Body>) -> Response<Body> {
         let trace = trace_of(request.headers());
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-        let mut response = if content_type.starts_with("application/grpc-web") {
-            self.grpc_web(request, trace).await
-        } else if content_type.starts_with("application/grpc") {
-            self.grpc(request, trace).await
-        } else if request.method() == Method::POST && content_type.split(';').next() == Some("application/json") {
-            connect::answer(&self, request, trace).await
-        } else {
-            connect::refuse(&status(&BusFault::ContentTypeUnsupported { content_type: content_type.chars().take(80).collect() }))
+        let mut response = match protocol_of(&request) {
+            Protocol::Grpc => self.grpc(request, trace).await,
+            // Apart, so that a gRPC call does not carry the room that these need.
+            Protocol::GrpcWeb => Box::pin(self.grpc_web(request, trace)).await,
+            Protocol::Json => Box::pin(connect::answer(&self, request, trace)).await,
+            Protocol::Unknown => {
+                let content_type = content_type_of(&request).chars().take(80).collect();
+                connect::refuse(&status(&BusFault::ContentTypeUnsupported { content_type }))
+            }
         };
-        if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
+        if let Ok(mut value) = HeaderValue::from_bytes(&trace.hex()) {
+            // Never the same again: it must not push other headers out of the connection's compression table, on either side.
+            value.set_sensitive(true);
             response.headers_mut().insert(TRACE_HEADER, value);
         }
         response
     }
 
+    pub(crate) fn access(&self) -> &AccessTable {
+        &self.inner.access
+    }
+
+    /// Ends the calls whose deadline has passed and whose receivers take nothing.
+    pub(crate) fn end_overdue(&self) {
+        self.inner.places.end_overdue();
+    }
+
     async fn grpc(self, mut request: Request<Body>, trace: TraceId) -> Response<Body> {
-        match self.admit(request.headers(), trace).await {
+        match self.admit(request.uri().path(), request.headers(), trace).await {
             Ok((context, permit)) => {
                 request.extensions_mut().insert(context);
                 request.extensions_mut().insert(permit);
@@ -92,19 +110,23 @@ impl Doors {
     }
 
     /// Hands a request with its context to the corridor.
-    pub(crate) async fn enter(mut self, request: Request<Body>) -> Response<Body> {
-        match self.corridor.call(request).await {
+    pub(crate) async fn enter(&self, request: Request<Body>) -> Response<Body> {
+        match self.inner.corridor.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     }
 
     /// Who calls, for which city, until when; and a place among the calls in flight.
-    pub(crate) async fn admit(&self, headers: &HeaderMap, trace: TraceId) -> Result<(CallContext, CallPermit), Status> {
+    pub(crate) async fn admit(&self, path: &str, headers: &HeaderMap, trace: TraceId) -> Result<(CallContext, CallPermit), Status> {
         let bearer = bearer_of(headers)?;
-        let (places, calls_max) = if bearer.is_some() { (&self.calls, self.calls_max) } else { (&self.strangers, STRANGERS_MAX) };
-        let permit = Arc::clone(places).try_acquire_owned().map_err(|_| BusFault::CallsSaturated { calls_max })?;
-        let deadline = deadline_of(headers)?;
+        let visitor = match bearer {
+            Some(_) => Visitor::Caller,
+            None if self.access().native(path).is_some_and(|access| access.method.is_server_streaming()) => Visitor::StrangerStream,
+            None => Visitor::Stranger,
+        };
+        let permit = self.inner.places.take(visitor)?;
+        let deadline = deadline_of(headers, if visitor == Visitor::Stranger { limits::CALL_TIMEOUT_DEFAULT } else { limits::CALL_TIMEOUT_MAX })?;
         let city = match headers.get("backplane-city") {
             None => None,
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).parse().map_err(|error| denied(&error, trace))?),
@@ -112,12 +134,25 @@ impl Doors {
         let (caller, rights) = match bearer {
             None => (Caller::Anonymous, Arc::new(Rights::default())),
             Some(secret) => {
-                let proven = self.auth.authenticate(secret).await.map_err(|error| denied(&error, trace))?;
+                let proven = self.inner.auth.authenticate(secret).await.map_err(|error| denied(&error, trace))?;
                 (Caller::Known(proven.principal.clone()), Arc::clone(&proven.rights))
             }
         };
         let context = CallContext { caller, actor: None, rights, city, deadline, trace, chain: Vec::new() };
-        Ok((context, CallPermit(Arc::new(permit))))
+        Ok((context, permit))
+    }
+}
+
+fn content_type_of<B>(request: &Request<B>) -> &str {
+    request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+fn protocol_of<B>(request: &Request<B>) -> Protocol {
+    match content_type_of(request) {
+        web if web.starts_with("application/grpc-web") => Protocol::GrpcWeb,
+        grpc if grpc.starts_with("application/grpc") => Protocol::Grpc,
+        json if request.method() == Method::POST && json.split(';').next() == Some("application/json") => Protocol::Json,
+        _ => Protocol::Unknown,
     }
 }
 
@@ -147,6 +182,6 @@ fn trace_of(headers: &HeaderMap) -> TraceId {
         .and_then(|hex| u128::from_str_radix(hex, 16).ok());
     match given {
         Some(id) if id != 0 => TraceId(id.to_be_bytes()),
-        _ => TraceId(random_bytes()),
+        _ => TraceId::random(),
     }
 }

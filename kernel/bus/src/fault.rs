@@ -5,8 +5,8 @@ use kernel_base::{Code, Fault, Reason};
 pub enum BusFault {
     #[error("the call did not end before its deadline: raise grpc-timeout (at most one hour), or ask for less")]
     DeadlinePassed,
-    #[error("the kernel has {calls_max} calls in flight, which is its limit: try again in a moment")]
-    CallsSaturated { calls_max: usize },
+    #[error("the kernel has {calls_max} {calls} in flight, which is its limit: try again in a moment")]
+    CallsSaturated { calls_max: usize, calls: &'static str },
     #[error("a message of {bytes} bytes is above the limit of {bytes_max}: send less at a time")]
     MessageTooLarge { bytes: u64, bytes_max: usize },
     #[error("the message cannot be read{place}: {problem}")]

@@ -8,6 +8,7 @@
 
 mod answer_body;
 mod audit;
+mod call_permit;
 mod connect;
 mod connect_error;
 mod corridor;
@@ -15,6 +16,7 @@ mod deadline;
 mod doors;
 mod fault;
 mod frame;
+mod open_answers;
 mod reflection;
 mod request_limit;
 mod serve;

@@ -6,7 +6,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::body::Body;
 
 use crate::Doors;
@@ -24,6 +24,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 // Limit: how long a client may take to send its request line and headers over HTTP/1.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+// Limit: how long after its deadline a call may hold its place when its receiver takes nothing.
+const OVERDUE_PERIOD: Duration = Duration::from_secs(1);
+
 // Limit: pause after a failed accept (out of file descriptors, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,10 +35,15 @@ impl Doors {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>, drain: Duration) {
         let graceful = GracefulShutdown::new();
         let builder = builder();
+        let mut overdue = tokio::time::interval(OVERDUE_PERIOD);
         tokio::pin!(shutdown);
         loop {
             let stream = tokio::select! {
                 () = &mut shutdown => break,
+                _ = overdue.tick() => {
+                    self.end_overdue();
+                    continue;
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
@@ -45,25 +53,34 @@ impl Doors {
                     }
                 },
             };
-            // Small answers must not wait for more bytes to send with them.
-            let _ = stream.set_nodelay(true);
-            let doors = self.clone();
-            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let doors = doors.clone();
-                async move { Ok::<_, Infallible>(doors.answer(request.map(Body::new)).await) }
-            });
-            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended with an error");
-                }
-            });
+            serve_connection(&builder, &graceful, self.clone(), stream);
         }
         drop(listener);
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!(drain_seconds = drain.as_secs(), "calls were still running at the end of the drain and are dropped");
         }
     }
+}
+
+/// Answers the requests of one connection on a task of its own.
+///
+/// A plain function, so that hyper's part of each request is compiled here: an async function is compiled in the crate that awaits it, and the binary's own code is
+/// optimised less than what every call crosses.
+#[inline(never)]
+fn serve_connection(builder: &Builder<TokioExecutor>, graceful: &GracefulShutdown, doors: Doors, stream: TcpStream) {
+    // Small answers must not wait for more bytes to send with them.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let doors = doors.clone();
+        // Boxed once: hyper moves the future of a request several times before it runs.
+        Box::pin(async move { Ok::<_, Infallible>(doors.answer(request.map(Body::new)).await) })
+    });
+    let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended with an error");
+        }
+    });
 }
 
 fn builder() -> Builder<TokioExecutor> {

@@ -39,11 +39,12 @@ impl Host {
     ) -> Result<GuestAnswer, HostError> {
         let host = &*self.inner;
         refuse_cycle(deployment, context)?;
-        let effective = deployment.effective.intersection(&context.rights, &deployment.rights, city);
+        let effective = deployment.rights.intersection(&context.rights, &host.access, city);
         let _permits = host.admission.enter(deployment, context.chain.len(), context.deadline).await?;
         let mut instance = match deployment.idle.take(&effective) {
             Some(warm) => warm,
-            None => Instance::start(&host.engine, &host.bus, deployment, effective, context).await?,
+            // Apart, since it is large and rare: every call would carry the room for it.
+            None => Box::pin(Instance::start(&host.engine, &host.bus, deployment, effective, context)).await?,
         };
         // An error drops the instance here: what a trap leaves behind in its memory is nobody's to use.
         let answer = instance.call(deployment, context, &host.clock, path, request).await?;

@@ -1,6 +1,6 @@
 use std::{
     future::Future,
-    pin::pin,
+    pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -72,8 +72,7 @@ impl CallMeter {
 
     /// Waits for `call` until the guest has used up `budget` or `deadline` passes. The epoch interrupts a guest that computes; this catches one that sleeps
     /// and a host function that hangs. What is cut off is dropped, and its instance with it.
-    pub(crate) async fn bounded<T>(&self, call: impl Future<Output = T>, budget: Duration, deadline: Instant) -> Result<T, Overdue> {
-        let mut call = pin!(call);
+    pub(crate) async fn bounded<T>(&self, mut call: Pin<&mut impl Future<Output = T>>, budget: Duration, deadline: Instant) -> Result<T, Overdue> {
         // Most calls are done here, before any timer is made.
         if let std::task::Poll::Ready(done) = poll!(call.as_mut()) {
             return Ok(done);

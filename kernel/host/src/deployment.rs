@@ -3,11 +3,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use kernel_base::{City, PluginActor, PluginId, Rights, limits::CALL_DEPTH_MAX};
-use tokio::sync::Semaphore;
+use kernel_base::{City, PluginActor, PluginId};
 
 use crate::{
-    effective_rights::RightsCache,
+    admission::{Admission, DeploymentShare},
+    effective_rights::DeploymentRights,
     guest_context,
     idle_instances::{IdleInstances, IdleSlots},
     version::CompiledVersion,
@@ -17,41 +17,38 @@ use crate::{
 pub(crate) struct Deployment {
     pub(crate) version: Arc<CompiledVersion>,
     pub(crate) actor: PluginActor,
-    /// What was granted, in the city of the deployment.
-    pub(crate) rights: Rights,
     /// Paths of the methods that it may call.
     pub(crate) calls: HashSet<String>,
     /// The part of the guest's context that is the same in every call, encoded.
     pub(crate) context_prefix: Vec<u8>,
-    pub(crate) effective: RightsCache,
+    /// What was granted, in the city of the deployment.
+    pub(crate) rights: DeploymentRights,
     pub(crate) idle: IdleInstances,
-    /// `limits.concurrency`, by depth of nesting: calls that plugins make must not wait for permits that those plugins' callers hold.
-    pub(crate) permits: [Semaphore; CALL_DEPTH_MAX],
+    pub(crate) share: DeploymentShare,
 }
 
 /// What makes a deployment of a version.
 pub(crate) struct Terms {
     pub(crate) city: City,
     pub(crate) revision: i64,
-    pub(crate) rights: Rights,
-    pub(crate) calls: HashSet<String>,
+    /// Rights, and `call:` with the path of a method.
+    pub(crate) granted: Vec<String>,
     /// A JSON object that fits the schema.
     pub(crate) configuration: String,
 }
 
 impl Deployment {
-    pub(crate) fn new(version: Arc<CompiledVersion>, terms: Terms, slots: &Arc<IdleSlots>) -> Deployment {
+    pub(crate) fn new(version: Arc<CompiledVersion>, terms: Terms, admission: &Admission, slots: &Arc<IdleSlots>) -> Deployment {
         let manifest = &version.manifest;
         let concurrency = usize::try_from(manifest.limits.concurrency).unwrap_or(1);
         let actor = PluginActor { plugin: manifest.id.clone(), version: manifest.version.to_string(), city: terms.city };
         Deployment {
             context_prefix: guest_context::prefix(&actor, terms.configuration, terms.revision),
             actor,
-            rights: terms.rights,
-            calls: terms.calls,
-            effective: RightsCache::default(),
+            calls: terms.granted.iter().filter_map(|grant| grant.strip_prefix("call:")).map(str::to_owned).collect(),
+            rights: DeploymentRights::new(terms.granted, terms.city),
             idle: IdleInstances::new(2 * concurrency, Arc::clone(slots)),
-            permits: std::array::from_fn(|_| Semaphore::new(concurrency)),
+            share: admission.share(&manifest.id, concurrency),
             version,
         }
     }

@@ -3,7 +3,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kernel_base::{City, Rights};
+use kernel_auth::AccessTable;
+use kernel_base::{City, Permission, Rights, Scope};
 
 // Limit: callers whose rights are remembered per deployment. Callers share roles, so distinct rights are few; beyond it the oldest is computed again.
 const REMEMBERED_MAX: usize = 64;
@@ -18,10 +19,21 @@ pub(crate) struct EffectiveRights {
     pub(crate) city_code: String,
 }
 
-/// Remembers intersections, since computing one takes longer than a warm call.
-#[derive(Debug, Default)]
-pub(crate) struct RightsCache {
-    remembered: Mutex<VecDeque<Remembered>>,
+/// What a deployment may do. Remembers its intersections with the rights of callers, since computing one takes longer than a warm call.
+#[derive(Debug)]
+pub(crate) struct DeploymentRights {
+    /// The grants as they are stored: rights, and `call:` with the path of a method.
+    granted: Vec<String>,
+    city: City,
+    current: Mutex<Current>,
+}
+
+/// What the grants amounted to when the table of access options had `generation`: another plugin's version decides which permission its method asks for.
+#[derive(Debug)]
+struct Current {
+    generation: Option<u64>,
+    rights: Rights,
+    remembered: VecDeque<Remembered>,
 }
 
 #[derive(Debug)]
@@ -30,10 +42,17 @@ struct Remembered {
     effective: Arc<EffectiveRights>,
 }
 
-impl RightsCache {
-    /// What `caller` may do through a deployment that has `deployment`, in `city`.
-    pub(crate) fn intersection(&self, caller: &Arc<Rights>, deployment: &Rights, city: City) -> Arc<EffectiveRights> {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+impl DeploymentRights {
+    pub(crate) fn new(granted: Vec<String>, city: City) -> DeploymentRights {
+        let current = Current { generation: None, rights: Rights::default(), remembered: VecDeque::new() };
+        DeploymentRights { granted, city, current: Mutex::new(current) }
+    }
+
+    /// What `caller` may do through the deployment, in `city`, as the methods that it calls are enabled now.
+    pub(crate) fn intersection(&self, caller: &Arc<Rights>, table: &AccessTable, city: City) -> Arc<EffectiveRights> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut current, table);
+        let Current { rights: deployment, remembered, .. } = &mut *current;
         let here = |entry: &&Remembered| entry.effective.city == city;
         if let Some(entry) = remembered.iter().filter(here).find(|entry| Arc::ptr_eq(&entry.caller, caller) || entry.caller == *caller) {
             return Arc::clone(&entry.effective);
@@ -48,5 +67,28 @@ impl RightsCache {
         }
         remembered.push_back(Remembered { caller: Arc::clone(caller), effective: Arc::clone(&effective) });
         effective
+    }
+
+    fn refresh(&self, current: &mut Current, table: &AccessTable) {
+        // Read first: a change that comes while the rights are made is seen by the next call.
+        let generation = table.generation();
+        if current.generation == Some(generation) {
+            return;
+        }
+        current.generation = Some(generation);
+        let rights = self.made_from(table);
+        // Warm instances go by the identity of what is remembered, so it is kept unless something changed.
+        if rights != current.rights {
+            *current = Current { generation: Some(generation), rights, remembered: VecDeque::new() };
+        }
+    }
+
+    /// Datasets as they stand, and for each method the permissions that its access option asks for.
+    fn made_from(&self, table: &AccessTable) -> Rights {
+        let held = |permission: Permission| (permission, Scope::city(self.city));
+        Rights::new(self.granted.iter().flat_map(|text| match text.strip_prefix("call:") {
+            Some(path) => table.permissions_of(path).iter().map(|name| held(Permission::named(name))).collect(),
+            None => text.parse().ok().map(held).into_iter().collect::<Vec<_>>(),
+        }))
     }
 }

@@ -46,8 +46,8 @@ pub enum HostError {
     DepthExceeded { depth: usize, depth_max: usize },
     #[error("{plugin} waits for this call itself: a plugin must not be reached again from its own call ({chain})")]
     Cycle { plugin: String, chain: String },
-    #[error("all instances of {plugin} in {city} are busy: try again, or raise limits.concurrency in plugin.toml")]
-    Saturated { plugin: String, version: String, city: String },
+    #[error("{plugin} in {city} cannot take the call: {problem}")]
+    Saturated { plugin: String, version: String, city: String, problem: String },
     #[error("a message of {bytes} bytes is larger than the {bytes_max} that the bus takes: page the request")]
     MessageTooLarge { bytes: usize, bytes_max: usize },
     #[error("the deadline of the call has passed: ask for less or send a later deadline")]
@@ -159,7 +159,7 @@ impl Fault for HostError {
             HostError::PluginId(_) => vec![("field", "plugin_id".to_owned())],
             HostError::CallNotGranted { plugin, method } => vec![("plugin", plugin.clone()), ("method", method.clone())],
             HostError::Cycle { plugin, chain } => vec![("plugin", plugin.clone()), ("chain", chain.clone())],
-            HostError::Saturated { plugin, version, city } => {
+            HostError::Saturated { plugin, version, city, .. } => {
                 vec![("plugin", plugin.clone()), ("version", version.clone()), ("city", city.clone())]
             }
             HostError::Guest(fault) => fault.place(),

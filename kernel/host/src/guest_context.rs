@@ -32,13 +32,10 @@ pub(crate) fn append(bytes: &mut Vec<u8>, context: &CallContext, city_code: &str
     encode_key(DEADLINE_MICROS, WireType::Varint, bytes);
     encode_varint(deadline.cast_unsigned(), bytes);
     encode_key(TRACE_ID, WireType::LengthDelimited, bytes);
-    encode_varint(2 * context.trace.0.len() as u64, bytes);
-    for byte in context.trace.0 {
-        bytes.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
-    }
+    let trace = context.trace.hex();
+    encode_varint(trace.len() as u64, bytes);
+    bytes.extend_from_slice(&trace);
 }
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn put_caller(bytes: &mut Vec<u8>, tag: u32, principal_id: &str, kind: &str) {
     const PRINCIPAL_ID: u32 = 1;

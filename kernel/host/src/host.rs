@@ -14,7 +14,12 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
-    HostError, HostSettings, admission::Admission, artifact::Artifacts, deployment::Deployments, engine::WasmEngine, idle_instances::IdleSlots,
+    HostError, HostSettings,
+    admission::Admission,
+    artifact::Artifacts,
+    deployment::Deployments,
+    engine::{TICK, WasmEngine},
+    idle_instances::IdleSlots,
     version::Versions,
 };
 
@@ -81,8 +86,7 @@ impl Host {
 
     async fn bring_back(&self) -> Result<(), HostError> {
         let rows = self.inner.rows.enabled_deployments().await?;
-        // Twice: what a plugin may call of another is looked up among those that are there, and the second time all are. Compiled code is kept between.
-        for row in rows.iter().chain(&rows) {
+        for row in &rows {
             match self.deployment_of(row).await {
                 Ok(deployment) => self.activate(deployment),
                 Err(cause) => error!(plugin = row.plugin_id, version = row.version, city = row.city, error = %cause, "a deployment could not be brought back"),
@@ -90,6 +94,11 @@ impl Host {
         }
         info!(deployments = rows.len(), "plugins are ready");
         Ok(())
+    }
+
+    /// Warm instances that wait for a call, of all deployments.
+    pub fn idle_instances(&self) -> usize {
+        self.inner.idle_slots.taken()
     }
 
     /// Waits for calls that run, refuses new ones, and drops every instance.
@@ -106,7 +115,7 @@ struct Sweeper(AbortHandle);
 impl Sweeper {
     fn start(host: std::sync::Weak<HostInner>, idle_time: Duration) -> Sweeper {
         let sweep = async move {
-            let mut ticks = interval(SWEEP_PERIOD);
+            let mut ticks = interval(idle_time.clamp(TICK, SWEEP_PERIOD));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;

@@ -70,6 +70,11 @@ impl IdleSlots {
         IdleSlots { taken: AtomicUsize::new(0), slots_max }
     }
 
+    /// How many instances wait.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
     fn claim(slots: &Arc<IdleSlots>) -> Option<IdleSlot> {
         if slots.taken.fetch_add(1, Ordering::AcqRel) >= slots.slots_max {
             slots.taken.fetch_sub(1, Ordering::AcqRel);

@@ -1,12 +1,11 @@
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use backplane_proto::plugin::v1::{InstallPluginRequest, PluginVersion};
 use bytes::Bytes;
-use kernel_base::{CallContext, Caller, City, Rights, random_bytes};
+use kernel_base::{CallContext, Caller, City, TraceId};
 use kernel_storage::PluginVersionRow;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
@@ -85,15 +84,15 @@ impl Host {
     /// Runs the code for the first time: without rights, without methods to call, within the limits that it asks for itself. What matters is that it starts
     /// and gives control back; an error of its own is the expected answer to a method that it cannot know.
     async fn smoke(&self, version: Arc<CompiledVersion>) -> Result<(), HostError> {
-        let terms = Terms { city: City::PROVINCE, revision: 0, rights: Rights::default(), calls: HashSet::new(), configuration: "{}".to_owned() };
-        let deployment = Arc::new(Deployment::new(version, terms, &self.inner.idle_slots));
+        let terms = Terms { city: City::PROVINCE, revision: 0, granted: Vec::new(), configuration: "{}".to_owned() };
+        let deployment = Arc::new(Deployment::new(version, terms, &self.inner.admission, &self.inner.idle_slots));
         let context = CallContext {
             caller: Caller::Anonymous,
             actor: None,
             rights: Arc::default(),
             city: Some(City::PROVINCE),
             deadline: Instant::now() + SMOKE_TIMEOUT,
-            trace: kernel_base::TraceId(random_bytes()),
+            trace: TraceId::random(),
             chain: Vec::new(),
         };
         match self.call_deployment(&deployment, &context, City::PROVINCE, SMOKE_METHOD, &[]).await {

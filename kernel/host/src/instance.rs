@@ -1,4 +1,5 @@
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -61,7 +62,7 @@ impl Instance {
 
         let meter = Arc::clone(&store.data().meter);
         meter.restart(Instant::now());
-        let started = meter.bounded(deployment.version.code.instantiate_async(&mut store), timeout(deployment), context.deadline).await;
+        let started = meter.bounded(pin!(deployment.version.code.instantiate_async(&mut store)), timeout(deployment), context.deadline).await;
         let output = guest_log::log(&store.data().output, deployment, context);
         match started {
             Ok(Ok(plugin)) => Ok(Box::new(Instance { store, plugin, effective, calls: 0, context_bytes: Vec::new() })),
@@ -91,8 +92,10 @@ impl Instance {
         self.store.set_epoch_deadline(1);
         self.calls += 1;
 
-        let call = self.plugin.call_handle(&mut self.store, method, &self.context_bytes, request);
-        let outcome = meter.bounded(call, timeout(deployment), context.deadline).await;
+        let outcome = {
+            let call = pin!(self.plugin.call_handle(&mut self.store, method, &self.context_bytes, request));
+            meter.bounded(call, timeout(deployment), context.deadline).await
+        };
 
         let state = self.store.data_mut();
         state.call = None;

@@ -40,6 +40,7 @@ mod guest_context;
 mod idle_instances;
 mod instance;
 mod routes;
+mod unary;
 
 // What a guest sees and what holds it.
 mod bindings;

@@ -7,13 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use kernel_base::{context_of, limits::MESSAGE_BYTES_MAX};
-use tonic::{Status, body::Body, server::Grpc, server::UnaryService};
+use kernel_base::context_in;
+use tonic::{Status, body::Body};
 use tower::Service;
 
-use crate::{Host, byte_codec::ByteCodec};
+use crate::{Host, unary};
 
-/// The plugins' side of the bus: any path that no native service has. The framing is tonic's own, the messages stay bytes.
+/// The plugins' side of the bus: any path that no native service has. The messages stay bytes.
 #[derive(Clone)]
 pub struct PluginRoutes {
     host: Host,
@@ -36,30 +36,21 @@ impl Service<Request<Body>> for PluginRoutes {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = PluginMethod { host: self.host.clone(), path: request.uri().path().to_owned() };
+        let host = self.host.clone();
         Box::pin(async move {
-            let mut grpc = Grpc::new(ByteCodec).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
-            Ok(grpc.unary(method, request).await)
+            Ok(match host.answer(request).await {
+                Ok(message) => unary::answer(&message),
+                Err(status) => status.into_http(),
+            })
         })
     }
 }
 
-/// One path, as tonic wants to call it.
-struct PluginMethod {
-    host: Host,
-    path: String,
-}
-
-impl UnaryService<Bytes> for PluginMethod {
-    type Response = Bytes;
-    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (host, path) = (self.host.clone(), std::mem::take(&mut self.path));
-        Box::pin(async move {
-            let context = context_of(&request)?;
-            let answer = host.call(&context, &path, request.into_inner()).await?;
-            Ok(tonic::Response::new(answer))
-        })
+impl Host {
+    async fn answer(&self, request: Request<Body>) -> Result<Bytes, Status> {
+        let (mut parts, body) = request.into_parts();
+        let context = context_in(&mut parts.extensions)?;
+        let message = unary::read(body).await?;
+        self.call(&context, parts.uri.path(), message).await
     }
 }

@@ -1,5 +1,7 @@
+mod paths;
+
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -68,9 +70,12 @@ fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--manifest-path"]).arg(&cargo_toml);
     // Beside the kernel's own files: one folder would make both wait for each other's lock.
-    if let Some(target) = env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty()) {
-        cargo.env("CARGO_TARGET_DIR", env::current_dir()?.join(target).join("plugins"));
+    let target = env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty());
+    let target = target.map(|target| Ok::<_, io::Error>(env::current_dir()?.join(target).join("plugins"))).transpose()?;
+    if let Some(target) = &target {
+        cargo.env("CARGO_TARGET_DIR", target);
     }
+    paths::remap(&mut cargo, &cargo_toml, target)?;
     let output =
         cargo.current_dir(folder).stderr(Stdio::inherit()).output().context("cargo cannot be run: install Rust from https://rustup.rs and open a new shell")?;
     ensure!(output.status.success(), "the plugin does not compile: correct what the compiler says above and build again");

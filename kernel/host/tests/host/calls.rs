@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use backplane_proto::{guest::v1 as guest, v1::Reason};
 use bytes::Bytes;
 use kernel_base::{City, limits::CALL_DEPTH_MAX};
+use kernel_host::HostLimits;
 use prost_reflect::prost::Message;
 use tonic::Code;
 
@@ -18,6 +19,21 @@ async fn a_call_is_answered_from_a_warm_instance() {
     for calls in 2..=5 {
         assert_eq!(world.demo(&foshan(), COUNT).await.unwrap(), Bytes::from(vec![8, calls]));
     }
+}
+
+#[tokio::test]
+async fn an_instance_that_waited_too_long_is_dropped() {
+    let world = World::with_limits(HostLimits { idle_time: Duration::from_millis(20), ..HostLimits::default() }).await;
+    let version = world.install(package_of(&guests::behaviours(), "demo", "0.1.0", "")).await.unwrap();
+    world.enable(&version, FOSHAN).await;
+    assert_eq!(world.demo(&foshan(), COUNT).await.unwrap(), Bytes::from_static(&[8, 1]));
+    let dropped = async {
+        while world.host.idle_instances() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), dropped).await.unwrap();
+    assert_eq!(world.demo(&foshan(), COUNT).await.unwrap(), Bytes::from_static(&[8, 1]), "a fresh instance");
 }
 
 #[tokio::test]

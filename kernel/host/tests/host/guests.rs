@@ -24,6 +24,9 @@ pub const RECURSE: u8 = 11;
 /// Calls itself over the bus.
 pub const CALL_SELF: u8 = 12;
 
+/// Calls `DescribeDataset` with the idempotency key `run-7`.
+pub const CALL_KEYED: u8 = 13;
+
 /// A request for a behaviour: field 1 as a varint.
 pub fn request(behaviour: u8) -> Vec<u8> {
     vec![8, behaviour]
@@ -53,6 +56,8 @@ pub fn behaviours() -> String {
         (if (i32.eq (local.get $kind) (i32.const 11)) (then (call $recurse)))
         (if (i32.eq (local.get $kind) (i32.const 12))
           (then (call $bus_call (i32.const 192) (i32.const 16) (i32.const 0) (i32.const 0) (local.get $r) (local.get $rl) (i32.const 32)) (return (i32.const 32))))
+        (if (i32.eq (local.get $kind) (i32.const 13))
+          (then (call $bus_call (i32.const 128) (i32.const 49) (i32.const 224) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 32)) (return (i32.const 32))))
         (call $ok (local.get $r) (local.get $rl))"#,
         "",
     )
@@ -87,6 +92,7 @@ pub fn component(body: &str, extra: &str) -> String {
     (data (i32.const 96) "no such page")
     (data (i32.const 128) "/backplane.warehouse.v1.Warehouse/DescribeDataset")
     (data (i32.const 192) "/demo.v1.Demo/Do")
+    (data (i32.const 224) "\12\05run-7")
     (func $ok (param $at i32) (param $length i32) (result i32)
       (i32.store8 (i32.const 0) (i32.const 0)) (i32.store (i32.const 4) (local.get $at)) (i32.store (i32.const 8) (local.get $length)) (i32.const 0))
     (func $err (param $code i32) (param $at i32) (param $length i32) (result i32)

@@ -74,3 +74,15 @@ fn ids_versions_contracts_and_services_are_checked() {
         assert!(problem.contains(says), "{problem}");
     }
 }
+
+#[test]
+fn an_id_that_would_claim_what_belongs_to_others_is_refused() {
+    for id in ["google", "grpc", "arrow", "auth", "call", "dataset", "ingest", "plugin", "warehouse"] {
+        let (line, _, problem) = refused(&manifest(id, "0.1.0", ""));
+        assert_eq!(line, 1);
+        assert!(problem.contains("choose another"), "{id}: {problem}");
+    }
+    let (_, _, problem) = refused(&manifest("backplane", "0.1.0", ""));
+    assert!(problem.contains("'backplane' cannot be the id of a plugin"), "{problem}");
+    Manifest::parse(&manifest("auth-log", "0.1.0", "")).unwrap();
+}

@@ -3,7 +3,7 @@ use prost_reflect::prost::Message;
 use tonic::Code;
 
 use crate::{
-    guests::{CALL_OUT, CALL_SELF},
+    guests::{self, CALL_KEYED, CALL_OUT, CALL_SELF, access, behaviours, component, manifest, package_of, package_with, proto},
     world::{FOSHAN, World, assert_fails, caller, foshan},
 };
 
@@ -22,6 +22,17 @@ async fn a_call_out_carries_the_rights_of_both() {
     assert_eq!(asked.city.unwrap().to_string(), FOSHAN);
     assert_eq!(asked.chain, ["demo".parse().unwrap()]);
     assert!(asked.deadline <= context.deadline);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_of_the_guest_crosses_the_bus() {
+    let world = World::with_demo(CALLS).await;
+    for _ in 0..2 {
+        world.demo(&foshan(), CALL_KEYED).await.unwrap();
+    }
+    let passed = world.passed.lock().unwrap();
+    let keys: Vec<_> = passed.iter().filter_map(|(_, headers, _)| headers.get("backplane-idempotency-key")).collect();
+    assert_eq!(keys, ["run-7", "run-7"]);
 }
 
 #[tokio::test]
@@ -48,4 +59,64 @@ async fn a_method_that_was_not_granted_cannot_be_called() {
 async fn a_plugin_that_calls_itself_is_refused() {
     let world = World::with_demo("calls = [\"/demo.v1.Demo/Do\"]").await;
     assert_fails(world.demo(&foshan(), CALL_SELF).await, Code::FailedPrecondition, Reason::CallCycle, "demo");
+}
+
+const PEER: &str = "/peer.v1.Demo/Do";
+
+/// `demo`, which calls `peer` when it is told to call itself.
+fn calls_peer() -> Vec<u8> {
+    package_of(&behaviours().replace("/demo.v1.Demo/Do", PEER), "demo", "0.1.0", &format!("calls = [\"{PEER}\"]"))
+}
+
+/// `peer`, which echoes, and whose method asks for this permission.
+fn peer(version: &str, permission: &str) -> Vec<u8> {
+    let proto = proto("peer", &access("peer").replace("peer.read", permission));
+    package_with(&component("(call $ok (local.get $r) (local.get $rl))", ""), &manifest("peer", version, ""), &proto, None)
+}
+
+#[tokio::test]
+async fn a_plugin_calls_another_plugin() {
+    let world = World::new().await;
+    for wasm in [calls_peer(), peer("0.1.0", "peer.read")] {
+        let version = world.install(wasm).await.unwrap();
+        world.enable(&version, FOSHAN).await;
+    }
+    assert_eq!(world.demo(&foshan(), CALL_SELF).await.unwrap(), guests::request(CALL_SELF));
+}
+
+#[tokio::test]
+async fn the_permission_of_another_plugins_method_is_the_one_of_the_version_that_is_enabled_now() {
+    let world = World::new().await;
+    let version = world.install(calls_peer()).await.unwrap();
+    world.enable(&version, FOSHAN).await;
+    let context = caller("mei", &["demo.read", "peer.read", "peer.look"], &[FOSHAN]);
+    assert_fails(world.demo(&context, CALL_SELF).await, Code::Unimplemented, Reason::PluginNotEnabled, PEER);
+    assert_eq!(world.rights_at(PEER), "", "nobody knows yet what peer will ask for");
+
+    for (version, permission) in [("0.1.0", "peer.read"), ("0.2.0", "peer.look")] {
+        let version = world.install(peer(version, permission)).await.unwrap();
+        world.enable(&version, FOSHAN).await;
+        world.demo(&context, CALL_SELF).await.unwrap();
+        assert_eq!(world.rights_at(PEER), format!("{permission}@{FOSHAN}"));
+    }
+    world.disable("peer", FOSHAN).await;
+    assert_fails(world.demo(&context, CALL_SELF).await, Code::Unimplemented, Reason::PluginNotEnabled, PEER);
+    assert_eq!(world.rights_at(PEER), "");
+}
+
+#[tokio::test]
+async fn a_start_brings_plugins_back_with_their_rights_at_each_other_whatever_their_order() {
+    let world = World::new().await;
+    // By their ids, demo comes before peer and zeta after it.
+    let zeta = package_of(&behaviours().replace("/demo.v1.Demo/Do", PEER), "zeta", "0.1.0", &format!("calls = [\"{PEER}\"]"));
+    for wasm in [calls_peer(), peer("0.1.0", "peer.read"), zeta] {
+        let version = world.install(wasm).await.unwrap();
+        world.enable(&version, FOSHAN).await;
+    }
+    let world = world.restarted().await;
+    let context = caller("mei", &["peer.read"], &[FOSHAN]);
+    for path in ["/demo.v1.Demo/Do", "/zeta.v1.Demo/Do"] {
+        world.host.call(&context, path, guests::request(CALL_SELF).into()).await.unwrap();
+        assert_eq!(world.rights_at(PEER), format!("peer.read@{FOSHAN}"), "{path}");
+    }
 }

@@ -37,34 +37,42 @@ pub const FOSHAN: &str = "440600";
 pub const DONGGUAN: &str = "441900";
 pub const PROVINCE: &str = "440000";
 
+/// What crossed the bus: path, metadata and context of each call.
+pub type Passed = Arc<Mutex<Vec<(String, http::HeaderMap, CallContext)>>>;
+
 pub struct World {
     pub host: Host,
     pub bus: BusClient,
     pub rows: RowStore,
     pub warehouse: FakeWarehouse,
+    pub passed: Passed,
     dir: Arc<tempfile::TempDir>,
 }
 
 impl World {
     pub async fn new() -> World {
-        World::over(RowStore::in_memory().await.unwrap(), Arc::new(tempfile::tempdir().unwrap())).await
+        World::with_limits(HostLimits::default()).await
+    }
+
+    pub async fn with_limits(limits: HostLimits) -> World {
+        World::over(RowStore::in_memory().await.unwrap(), Arc::new(tempfile::tempdir().unwrap()), limits).await
     }
 
     /// Another process on the same rows and files.
     pub async fn restarted(&self) -> World {
         self.host.close().await;
-        World::over(self.rows.clone(), Arc::clone(&self.dir)).await
+        World::over(self.rows.clone(), Arc::clone(&self.dir), HostLimits::default()).await
     }
 
-    async fn over(rows: RowStore, dir: Arc<tempfile::TempDir>) -> World {
+    async fn over(rows: RowStore, dir: Arc<tempfile::TempDir>, limits: HostLimits) -> World {
         let kernel = DescriptorPool::decode(backplane_proto::DESCRIPTOR_SET).unwrap();
         let access = Arc::new(AccessTable::new(&kernel, &[]).unwrap());
         let bus = BusClient::default();
-        let settings = HostSettings { dir: dir.path().to_owned(), limits: HostLimits::default() };
+        let settings = HostSettings { dir: dir.path().to_owned(), limits };
         let host = Host::open(settings, rows.clone(), access, bus.clone(), Clock::system()).await.unwrap();
-        let warehouse = FakeWarehouse::default();
-        bus.bind(routes(&host, &warehouse));
-        World { host, bus, rows, warehouse, dir }
+        let (warehouse, passed) = (FakeWarehouse::default(), Passed::default());
+        bus.bind(routes(&host, &warehouse, &passed));
+        World { host, bus, rows, warehouse, passed, dir }
     }
 
     pub fn dir(&self) -> &Path {
@@ -103,6 +111,23 @@ impl World {
         let version = world.install(crate::guests::package_of(&crate::guests::behaviours(), "demo", "0.1.0", rest)).await.unwrap();
         world.enable(&version, FOSHAN).await;
         world
+    }
+
+    /// The rights with which `path` was last called over the bus.
+    pub fn rights_at(&self, path: &str) -> String {
+        let passed = self.passed.lock().unwrap();
+        let (_, _, context) = passed.iter().rfind(|(called, _, _)| called == path).unwrap_or_else(|| panic!("{path} was not called"));
+        context.rights.fingerprint()
+    }
+
+    /// Waits until `calls` have asked the warehouse.
+    pub async fn warehouse_is_asked(&self, calls: usize) {
+        let asked = async {
+            while self.warehouse.asked.lock().unwrap().len() < calls {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
     }
 
     /// Calls `demo.v1.Demo/Do` past the bus.
@@ -150,14 +175,18 @@ pub fn assert_fails<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, e
     status
 }
 
-fn routes(host: &Host, warehouse: &FakeWarehouse) -> kernel_base::BusService {
+fn routes(host: &Host, warehouse: &FakeWarehouse, passed: &Passed) -> kernel_base::BusService {
     let plugins = PluginsServer::new(host.plugins_service());
     let warehouse = WarehouseServer::new(warehouse.clone());
-    let fallback = host.fallback();
+    let (fallback, passed) = (host.fallback(), Arc::clone(passed));
     BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
         let (plugins, warehouse, fallback) = (plugins.clone(), warehouse.clone(), fallback.clone());
+        let passed = Arc::clone(&passed);
         async move {
             let path = request.uri().path().to_owned();
+            if let Some(context) = request.extensions().get::<CallContext>() {
+                passed.lock().unwrap().push((path.clone(), request.headers().clone(), context.clone()));
+            }
             let answer: Result<Response<Body>, Infallible> = if path.starts_with("/backplane.plugin.v1.Plugins/") {
                 plugins.oneshot(request).await
             } else if path.starts_with("/backplane.warehouse.v1.Warehouse/") {

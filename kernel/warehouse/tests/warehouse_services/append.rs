@@ -149,3 +149,17 @@ async fn bytes_that_are_no_arrow_stream_are_refused_and_never_panic() {
             .unwrap();
     });
 }
+
+/// The same three rows, written by pyarrow (`ipc.IpcWriteOptions(compression=…)`): a compressed body names the size that its reader would have to allocate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_arrow_stream_is_refused() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    for compressed in [include_bytes!("compressed/lz4.arrows").as_slice(), include_bytes!("compressed/zstd.arrows")] {
+        let status = kernel.append_bytes(&foshan, "interaction", "k", compressed.to_vec()).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "ROWS_INVALID"));
+        assert!(status.message().contains("write it without compression"), "{}", status.message());
+    }
+    kernel.append_bytes(&foshan, "interaction", "k", include_bytes!("compressed/plain.arrows").to_vec()).await.unwrap();
+    assert_eq!(kernel.number(&foshan, COUNT).await, 3);
+}

@@ -161,3 +161,18 @@ async fn datasets_are_described_as_the_caller_may_see_them() {
     let rest = client.list_datasets(ListDatasetsRequest { page_size: 1, page_token: page.next_page_token }).await.unwrap().into_inner();
     assert_eq!((rest.datasets[0].name.as_str(), rest.next_page_token.as_str()), ("interaction", ""));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_its_time_does_not_keep_others_from_asking() {
+    let kernel = Kernel::start_with(|settings| settings.query.running_max = 1).await;
+    let foshan = city_caller("440600");
+    kernel.append(&foshan, "k", &interactions("a", "/home", 2_000)).await.unwrap();
+    let mut client = kernel.reading(&foshan);
+    // Far more than lies between a query and its reader: it waits for this reader, which has seen the first piece and takes no more.
+    let sql = "select a.event_id, b.session_id, b.client_address from interaction a cross join interaction b".to_owned();
+    let mut answers = client.query(QueryRequest { sql, ..QueryRequest::default() }).await.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    let other = tokio::time::timeout(Duration::from_secs(20), kernel.number(&foshan, "select count(*) from interaction"));
+    assert_eq!(other.await.expect("the turn was given back"), 2_000);
+    assert!(answers.message().await.unwrap().is_some(), "and the slow reader's query goes on");
+}

@@ -1,0 +1,60 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::Response;
+use kernel_base::{CallContext, Caller, Rights, TraceId};
+use tonic::{Code, Status, body::Body};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::bus::{PATH, doors, endless, fallback, reason, request, status_of};
+
+#[tokio::test]
+async fn a_call_beyond_the_limit_is_told_to_come_back() {
+    let (doors, _) = doors(fallback(async || Response::new(Body::empty())), 0).await;
+    let status = status_of(doors.answer(request("/grpc.health.v1.Health/Check", None)).await).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "CALLS_SATURATED"));
+}
+
+#[tokio::test]
+async fn a_call_counts_until_its_answer_has_ended() {
+    let (doors, _) = doors(endless(), 1).await;
+    let held = doors.clone().answer(request(PATH, None)).await;
+    let refused = status_of(doors.clone().answer(request(PATH, None)).await).await;
+    assert_eq!(reason(&refused), "CALLS_SATURATED");
+    drop(held);
+    let next = doors.answer(request(PATH, None)).await;
+    assert!(Status::from_header_map(next.headers()).is_none(), "the place is free again");
+}
+
+#[tokio::test]
+async fn a_service_that_never_answers_and_one_that_never_ends_meet_the_deadline() {
+    let never = fallback(std::future::pending::<Response<Body>>);
+    let (silent, _) = doors(never, 8).await;
+    let status = status_of(silent.answer(request(PATH, Some("20m"))).await).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
+
+    let (unending, _) = doors(endless(), 8).await;
+    let status = status_of(unending.answer(request(PATH, Some("20m"))).await).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
+}
+
+#[tokio::test]
+async fn the_in_process_client_crosses_the_same_corridor() {
+    let (_, bus) = doors(fallback(async || Response::new(Body::empty())), 8).await;
+    let context = CallContext {
+        caller: Caller::Anonymous,
+        actor: None,
+        rights: Arc::new(Rights::default()),
+        city: None,
+        deadline: Instant::now() + Duration::from_secs(5),
+        trace: TraceId([0; 16]),
+        chain: Vec::new(),
+    };
+    let answer = HealthClient::new(bus.acting(context.clone())).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(answer.into_inner().status, 1);
+    let mut auth = backplane_proto::auth::v1::auth_client::AuthClient::new(bus.acting(context));
+    let refused = auth.who_am_i(backplane_proto::auth::v1::WhoAmIRequest {}).await.unwrap_err();
+    assert_eq!(reason(&refused), "TOKEN_MISSING");
+}

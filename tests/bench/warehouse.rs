@@ -1,0 +1,84 @@
+//! What a client of the warehouse waits for, through the door of a kernel process: an append until it is acknowledged, a small query.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_ipc::writer::StreamWriter;
+use backplane_proto::{ingest::v1::AppendRequest, warehouse::v1::QueryRequest};
+use backplane_tests::{Call, FOSHAN, Kernel, excerpt};
+
+use crate::timing::percentiles;
+
+const APPENDS: usize = 200;
+const QUERIES: usize = 500;
+/// Answers before the clock starts: the catalog is read, the code is in the caches.
+const WARM_UP: usize = 20;
+const ROWS: usize = 1_000;
+
+const SMALL: &str = "select page, count(*) as views from interaction where status = 200 group by page order by views desc, page limit 10";
+
+pub(crate) async fn run() {
+    let kernel = Kernel::start().await;
+    kernel.cli_ok(&["feed", "import", "portal.access", excerpt().to_str().unwrap(), "--city", FOSHAN]);
+    let permissions = ["warehouse.query", "dataset.read:interaction", "ingest.append", "dataset.write:interaction"];
+    let call = kernel.call.with_token(&kernel.account("bench", &permissions, &[FOSHAN]).await);
+
+    println!("\nthe warehouse through the door of a process, one client, milliseconds");
+    println!("{:>44}  {:>8}  {:>8}", "", "p50", "p99");
+    print("a guarded query over 200 rows, warm", timed(QUERIES, async |_| query(&call).await).await);
+    print("an append of 1,000 rows, acknowledged", timed(APPENDS, async |turn| append(&call, turn).await).await);
+}
+
+/// The times of `turns` runs, one after another, after the warm-up.
+async fn timed(turns: usize, mut run: impl AsyncFnMut(usize)) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for turn in 0..WARM_UP + turns {
+        let start = Instant::now();
+        run(turn).await;
+        times.push(start.elapsed());
+    }
+    times.split_off(WARM_UP)
+}
+
+async fn query(call: &Call) {
+    let request = QueryRequest { sql: SMALL.to_owned(), ..QueryRequest::default() };
+    let mut answers = call.warehouse().query(request).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+}
+
+async fn append(call: &Call, turn: usize) {
+    let request = AppendRequest { dataset: "interaction".to_owned(), ipc: ipc(&rows(turn)).into(), idempotency_key: format!("bench-{turn}") };
+    let answer = call.ingest().append(request).await.unwrap().into_inner();
+    assert_eq!((answer.rows, answer.repeated_batch), (ROWS as i64, false));
+}
+
+fn rows(turn: usize) -> RecordBatch {
+    let text = |value: &dyn Fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..ROWS).map(value))) as ArrayRef;
+    let minutes = (0..ROWS).map(|row| 1_767_225_600_000_000 + (turn * ROWS + row) as i64 * 1_000_000);
+    RecordBatch::try_from_iter([
+        ("event_id", text(&|row| format!("bench-{turn}-{row}"))),
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(minutes).with_timezone("UTC")) as ArrayRef),
+        ("session_id", text(&|row| format!("session-{}", row / 10))),
+        ("visitor_id", text(&|row| format!("visitor-{}", row / 20))),
+        ("channel_id", text(&|_| "web".to_owned())),
+        ("page", text(&|row| format!("/page/{}", row % 50))),
+        ("action", text(&|_| "view".to_owned())),
+        ("status", Arc::new(Int64Array::from(vec![200; ROWS]))),
+        ("ok", Arc::new(BooleanArray::from(vec![true; ROWS]))),
+    ])
+    .unwrap()
+}
+
+fn ipc(batch: &RecordBatch) -> Vec<u8> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn print(what: &str, times: Vec<Duration>) {
+    let (p50, p99) = percentiles(times);
+    println!("{what:>44}  {:>8.2}  {:>8.2}", p50.as_secs_f64() * 1e3, p99.as_secs_f64() * 1e3);
+}
