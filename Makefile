@@ -7,6 +7,9 @@ BACKPLANE := $(CARGO_TARGET_DIR)/debug/backplane
 # An access log in combined format; its visitors are dealt to two cities.
 LOG ?= examples/portal-log/access-200.log
 LISTEN ?= 127.0.0.1:50051
+# The sample province: its size, and the seed that makes it.
+CUSTOMERS ?= 20000
+SEED ?= 1
 PYTHON := $(CARGO_TARGET_DIR)/python
 
 .PHONY: help demo demo-check test bench check toolchain build plugins python clean
@@ -14,12 +17,12 @@ PYTHON := $(CARGO_TARGET_DIR)/python
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
 
-demo: build ## Ingest an access log, load the plugin portal-traffic, open the doors, stay in the foreground (LOG=path for another log, LISTEN=address)
-	$(BACKPLANE) demo --log $(LOG) --listen $(LISTEN)
+demo: build ## Ingest the sample province and an access log, load portal-traffic, open the doors, stay in the foreground (CUSTOMERS, SEED, LOG=path, LISTEN=address)
+	$(BACKPLANE) demo --customers $(CUSTOMERS) --seed $(SEED) --log $(LOG) --listen $(LISTEN)
 
-demo-check: build ## Run the commands that the demo prints, and exit
+demo-check: build ## Run the commands that the demo prints on a small province, and exit
 	rm -rf $(CARGO_TARGET_DIR)/demo-check
-	$(BACKPLANE) demo --log $(LOG) --listen 127.0.0.1:0 --dir $(CARGO_TARGET_DIR)/demo-check --check
+	$(BACKPLANE) demo --customers 1000 --log $(LOG) --listen 127.0.0.1:0 --dir $(CARGO_TARGET_DIR)/demo-check --check
 
 test: check build plugins python ## Everything that CI runs
 	cargo test --workspace --no-fail-fast
