@@ -72,7 +72,8 @@ pub(crate) struct RowSource(String);
 impl RowSource {
     /// Of a file. Its period and part order the rows of a `latest` dataset, see [`RowSource::place`].
     pub(crate) fn file(feed: &str, period: &str, part: u32, sha256: &str) -> RowSource {
-        RowSource(format!("feed/{feed}/{period}/{part:04}/{sha256}"))
+        let file_id: String = sha256.chars().take(FileRange::ID_CHARACTERS).collect();
+        RowSource(format!("feed/{feed}/{period}/{part:04}/{file_id}"))
     }
 
     fn call(source: Source, principal: &str) -> RowSource {
