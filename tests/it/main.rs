@@ -4,10 +4,12 @@
 mod access;
 mod architecture;
 mod auth;
+mod contracts;
 mod crash;
 mod doors;
 mod feeds;
 mod hostile;
 mod plugins;
+mod province;
 mod reflection;
 mod warehouse;
