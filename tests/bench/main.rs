@@ -1,8 +1,10 @@
-//! Ratios against peers, side by side in one run: `make bench`. Nothing is asserted; the numbers are for people, with the targets of the design beside them.
+//! Ratios against peers, side by side in one run: `make bench`; one part of it: `make bench PART=feeds`. Nothing is asserted; the numbers are for people, with the targets of the design beside them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops at the first surprise, and prints")]
 
 mod batches;
 mod calls;
+mod feed_file;
+mod feeds;
 mod grpc;
 mod platform;
 mod process;
@@ -18,12 +20,30 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_asked = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let platform = platform::Platform::start().await;
-        calls::run(&platform).await;
-        batches::run(&platform).await;
-        grpc::run(&platform).await;
-    });
-    runtime.block_on(process::run());
+    if ["calls", "batches", "grpc"].into_iter().any(is_asked) {
+        runtime.block_on(async {
+            let platform = platform::Platform::start().await;
+            if is_asked("calls") {
+                calls::run(&platform).await;
+            }
+            if is_asked("batches") {
+                batches::run(&platform).await;
+            }
+            if is_asked("grpc") {
+                grpc::run(&platform).await;
+            }
+        });
+    }
+    if is_asked("process") {
+        runtime.block_on(process::run());
+    }
+    if is_asked("feeds") {
+        runtime.block_on(feeds::run());
+    }
+    if is_asked("memory") {
+        runtime.block_on(feeds::memory());
+    }
 }

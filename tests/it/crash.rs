@@ -27,7 +27,7 @@ fn import_request(seed: u64) -> Vec<ImportFileRequest> {
     let log = log(seed);
     let header = FileHeader {
         feed: "portal.access".to_owned(),
-        file_name: format!("portal.access.{FOSHAN}.{seed}.log"),
+        file_name: format!("portal.access.{FOSHAN}.{}.log", 20_260_101 + seed % 28 + seed / 28 * 100),
         size_bytes: i64::try_from(log.len()).unwrap(),
         ..FileHeader::default()
     };

@@ -205,3 +205,19 @@ async fn a_month_is_complete_when_every_day_is_in_a_quiet_one_too() {
     let refusal = kernel.cli_err(&["feed", "status", "test.nothing"]);
     assert!(refusal.contains("FEED_UNKNOWN"), "{refusal}");
 }
+
+#[tokio::test]
+async fn a_dataset_whose_first_file_is_empty_takes_several_at_once_afterwards() {
+    let kernel = Kernel::start().await;
+    put_daily_feed(&kernel);
+    let folder = kernel.dir().join("drop");
+    std::fs::create_dir(&folder).unwrap();
+    let empty = file(&kernel, "test.usage.440600.20260901.txt", "");
+    kernel.cli_ok(&["feed", "import", "test.usage", &empty]);
+    for city in ["440100", "440300", FOSHAN, DONGGUAN] {
+        let lines: String = (0..20_000).map(|customer| format!("{customer}|P1|20260902|1\n")).collect();
+        std::fs::write(folder.join(format!("test.usage.{city}.20260902.txt")), lines).unwrap();
+    }
+    kernel.cli_ok(&["feed", "load", folder.to_str().unwrap()]);
+    assert_eq!(kernel.call.number(EVENTS).await.unwrap(), 80_000);
+}

@@ -1,18 +1,21 @@
 use std::{
-    io,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     vec,
 };
 
 use anyhow::Context;
 use backplane_proto::ingest::v1::{FileHeader, ImportFileRequest, ImportResult, import_file_request::Part, import_file_response::Part as Answer};
-use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::Call;
 
 /// Limit: one piece of an upload, as the contract of ImportFile says.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Limit: pieces read ahead of the network.
+const CHUNKS_AHEAD: usize = 4;
 
 /// A file of a feed on disk, its control file beside it where it has one.
 #[derive(Debug, Clone)]
@@ -22,17 +25,10 @@ pub struct FeedFile {
 }
 
 impl FeedFile {
-    fn read(&self) -> anyhow::Result<(FileHeader, Vec<u8>)> {
-        let bytes = std::fs::read(&self.path)?;
+    fn header(&self) -> anyhow::Result<FileHeader> {
         let file_name = self.path.file_name().and_then(|name| name.to_str()).context("a name")?.to_owned();
-        let header = FileHeader {
-            feed: self.feed.clone(),
-            size_bytes: i64::try_from(bytes.len())?,
-            control_file: control_file(&self.path)?,
-            file_name,
-            ..FileHeader::default()
-        };
-        Ok((header, bytes))
+        let (size_bytes, control_file) = (i64::try_from(self.path.metadata()?.len())?, control_file(&self.path)?);
+        Ok(FileHeader { feed: self.feed.clone(), file_name, size_bytes, control_file, ..FileHeader::default() })
     }
 }
 
@@ -50,12 +46,23 @@ fn control_file(path: &Path) -> io::Result<String> {
 /// # Errors
 /// The kernel's refusal, or that it went away.
 pub async fn import(call: &Call, file: &FeedFile) -> anyhow::Result<ImportResult> {
-    let (header, bytes) = file.read()?;
-    let bytes = Bytes::from(bytes);
-    let pieces: Vec<Bytes> = (0..bytes.len()).step_by(CHUNK_BYTES).map(|start| bytes.slice(start..bytes.len().min(start + CHUNK_BYTES))).collect();
-    let parts = std::iter::once(Part::Header(header)).chain(pieces.into_iter().map(Part::Chunk));
-    let requests: Vec<_> = parts.map(|part| ImportFileRequest { part: Some(part) }).collect();
-    let mut answers = call.ingest().import_file(tokio_stream::iter(requests)).await?.into_inner();
+    let header = file.header()?;
+    let mut bytes = File::open(&file.path)?;
+    let (parts, upload) = mpsc::channel(CHUNKS_AHEAD);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut part = Part::Header(header);
+        // The kernel may end the call early, and says why itself.
+        while parts.blocking_send(ImportFileRequest { part: Some(part) }).is_ok() {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            if bytes.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk)? == 0 {
+                break;
+            }
+            part = Part::Chunk(chunk.into());
+        }
+        io::Result::Ok(())
+    });
+    let mut answers = call.ingest().import_file(ReceiverStream::new(upload)).await?.into_inner();
+    reading.await??;
     while let Some(answer) = answers.message().await? {
         if let Some(Answer::Result(result)) = answer.part {
             return Ok(result);
