@@ -36,8 +36,8 @@ check: toolchain ## Formatting and lints, of the kernel and of the plugins
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 	cd tests/guests && cargo fmt --all --check
 
-bench: build plugins ## Ratios against peers, side by side in one run
-	cargo bench --profile dev --workspace --bench peers
+bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, feeds or memory for one of them)
+	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
 build: toolchain ## The kernel and the command line
 	cargo build --workspace
@@ -59,6 +59,11 @@ python: $(PYTHON)/ready
 $(PYTHON)/ready: tests/python/requirements.txt
 	python3 -m venv $(PYTHON)
 	$(PYTHON)/bin/pip install --quiet --requirement tests/python/requirements.txt
+	touch $@
+
+# The peer that feeds are measured against; no test needs it.
+$(PYTHON)/bench-ready: $(PYTHON)/ready tests/bench/requirements.txt
+	$(PYTHON)/bin/pip install --quiet --requirement tests/bench/requirements.txt
 	touch $@
 
 clean: ## Remove what the demo made

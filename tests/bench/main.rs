@@ -1,8 +1,10 @@
-//! Ratios against peers, side by side in one run: `make bench`. Nothing is asserted; the numbers are for people, with the targets of the design beside them.
+//! Ratios against peers, side by side in one run: `make bench`; one part of it: `make bench PART=feeds`. Nothing is asserted; the numbers are for people, with the targets of the design beside them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops at the first surprise, and prints")]
 
 mod batches;
 mod calls;
+mod feed_file;
+mod feeds;
 mod grpc;
 mod platform;
 mod process;
@@ -22,26 +24,32 @@ fn main() {
     }
     // `cargo bench … --bench peers -- grpc` runs one part.
     let asked: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| *asked == part);
+    let is_asked = |part: &str| asked.is_empty() || asked.iter().any(|asked| *asked == part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        if wanted("calls") || wanted("batches") || wanted("grpc") {
+        if ["calls", "batches", "grpc"].into_iter().any(is_asked) {
             let platform = platform::Platform::start().await;
-            if wanted("calls") {
+            if is_asked("calls") {
                 calls::run(&platform).await;
             }
-            if wanted("batches") {
+            if is_asked("batches") {
                 batches::run(&platform).await;
             }
-            if wanted("grpc") {
+            if is_asked("grpc") {
                 grpc::run(&platform).await;
             }
         }
-        if wanted("process") {
+        if is_asked("process") {
             process::run().await;
         }
-        if wanted("warehouse") {
+        if is_asked("warehouse") {
             warehouse::run().await;
+        }
+        if is_asked("feeds") {
+            feeds::run().await;
+        }
+        if is_asked("memory") {
+            feeds::memory().await;
         }
     });
 }

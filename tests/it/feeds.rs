@@ -96,3 +96,128 @@ async fn importing_needs_the_right_in_the_city_of_the_file() {
     assert!(refusal.contains("PERMISSION_MISSING") || refusal.contains("FILE_REFUSED"), "{refusal}");
     assert_eq!(kernel.call.number("select count(*) from interaction").await.unwrap(), 0);
 }
+
+const USAGE_HEAD: &str = "name: test.usage\nplatform: test\ndataset: usage\nfile_name: \"test.usage.{city}.{period}.txt\"\n";
+
+/// A feed of the test's own into `usage`, by customer, expected every day.
+fn put_daily_feed(kernel: &Kernel) {
+    let text = format!(
+        "{USAGE_HEAD}format: separated
+separator: \"|\"
+fields: [customer, product, day, times]
+expected: {{every: day, within_hours: 8}}
+drops_duplicates: true
+bad_rows_permille_max: 500
+columns:
+  - {{column: customer_id, from: customer, rule: integer}}
+  - {{column: product_id, from: product, rule: text}}
+  - {{column: day, from: day, rule: compact_day}}
+  - {{column: source_feed, rule: constant, value: test.usage}}
+  - {{column: events, from: times, rule: integer}}
+  - {{column: quantity, from: times, rule: integer}}
+  - {{column: seconds, from: times, rule: integer}}
+  - {{column: kb, from: times, rule: integer}}
+  - {{column: fee_fen, from: times, rule: integer}}
+  - {{column: ok_events, from: times, rule: integer}}
+  - {{column: failed_events, from: times, rule: integer}}
+"
+    );
+    kernel.cli_ok(&["feed", "put", &file(kernel, "test.usage.yaml", &text)]);
+}
+
+const EVENTS: &str = "select cast(coalesce(sum(events), 0) as bigint) from usage";
+
+#[tokio::test]
+async fn another_file_of_a_day_restates_it_and_a_file_taken_back_may_come_again() {
+    let kernel = Kernel::start().await;
+    put_daily_feed(&kernel);
+    let name = "test.usage.440600.20261001.txt";
+    let first = file(&kernel, name, "1|P1|20261001|2\n1|P1|20261001|2\n2|P1|20261001|3\n");
+    let result = json(&kernel.cli_ok(&["feed", "import", "test.usage", &first, "--json"]));
+    assert_eq!((result["rowsTaken"].as_str(), result["rowsDuplicate"].as_str(), result["period"].as_str()), (Some("2"), Some("1"), Some("20261001")));
+    let second = file(&kernel, name, "1|P1|20261001|7\n");
+    let result = json(&kernel.cli_ok(&["feed", "import", "test.usage", &second, "--json"]));
+    assert_eq!((result["rowsTaken"].as_str(), result["rowsRestated"].as_str()), (Some("1"), Some("2")));
+    assert_eq!(kernel.call.number(EVENTS).await.unwrap(), 7);
+
+    for (arguments, said) in [
+        (&["--period", "20261002", "--city", FOSHAN, "--reason", "wrong"][..], "RESOURCE_NOT_FOUND"),
+        (&["--period", "20261001", "--city", DONGGUAN, "--reason", "wrong"], "RESOURCE_NOT_FOUND"),
+        (&["--period", "October", "--city", FOSHAN, "--reason", "wrong"], "yyyyMMdd"),
+        (&["--period", "20261001", "--city", FOSHAN, "--reason", " "], "why the file is taken back"),
+        (&["--period", "20261001", "--reason", "wrong"], "CITY_REQUIRED"),
+        (&["--city", FOSHAN, "--reason", "wrong"], "--period"),
+        (&["--period", "20261001", "--city", FOSHAN], "--reason"),
+    ] {
+        let refusal = kernel.cli_err(&[&["feed", "retract", "test.usage"], arguments].concat());
+        assert!(refusal.contains(said), "{arguments:?}: {refusal}");
+    }
+    assert_eq!(kernel.call.number(EVENTS).await.unwrap(), 7);
+
+    let retract = ["feed", "retract", "test.usage", "--period", "20261001", "--city", FOSHAN, "--reason", "a test file"];
+    let answer = kernel.cli_ok(&retract);
+    assert!(answer.contains(name) && answer.contains("1 rows left"), "{answer}");
+    assert_eq!(kernel.call.number("select count(*) from usage").await.unwrap(), 0);
+    assert!(kernel.cli_err(&retract).contains("RESOURCE_NOT_FOUND"));
+    let result = json(&kernel.cli_ok(&["feed", "import", "test.usage", &second, "--json"]));
+    assert_eq!((result["rowsTaken"].as_str(), result["duplicateFile"].as_bool()), (Some("1"), Some(false)));
+    assert_eq!(kernel.call.number(EVENTS).await.unwrap(), 7);
+    let log = std::fs::read_to_string(kernel.dir().join("audit.log")).unwrap();
+    assert!(log.contains("RetractFile"), "a retraction is audited");
+}
+
+#[tokio::test]
+async fn a_month_is_complete_when_every_day_is_in_a_quiet_one_too() {
+    let kernel = Kernel::start().await;
+    put_daily_feed(&kernel);
+    let folder = kernel.dir().join("drop");
+    std::fs::create_dir(&folder).unwrap();
+    let day = |day: u32, text: &str| std::fs::write(folder.join(format!("test.usage.{FOSHAN}.202609{day:02}.txt")), text).unwrap();
+    (1..=28).for_each(|number| day(number, &format!("1|P1|202609{number:02}|1\n")));
+    let folder = folder.display().to_string();
+    let loaded = kernel.cli_ok(&["feed", "load", &folder]);
+    assert!(loaded.contains("test.usage") && loaded.contains("28"), "{loaded}");
+    let completeness = || json(&kernel.cli_ok(&["feed", "completeness", "202609", "test.usage", "--json"]))["rows"][0].clone();
+    let row = completeness();
+    assert_eq!((row["complete"].as_bool(), row["city"].as_str()), (Some(false), Some(FOSHAN)), "{row}");
+    assert_eq!(row["missing"].as_array().unwrap(), &["20260929", "20260930"]);
+    assert!(kernel.cli_ok(&["feed", "completeness", "202609"]).contains("20260929, 20260930"));
+
+    // Nothing happened on the last two days: their files have the same bytes, none.
+    day(29, "");
+    day(30, "");
+    kernel.cli_ok(&["feed", "load", &folder]);
+    let row = completeness();
+    assert_eq!((row["complete"].as_bool(), row["missing"].as_array().map(Vec::len)), (Some(true), Some(0)), "{row}");
+    let status = json(&kernel.cli_ok(&["feed", "status", "test.usage", "--json"]))["statuses"][0].clone();
+    assert_eq!(
+        (status["files"].as_str(), status["rowsTaken"].as_str(), status["newestPeriod"].as_str()),
+        (Some("30"), Some("28"), Some("20260930")),
+        "{status}"
+    );
+    assert!(kernel.cli_ok(&["feed", "status"]).contains("20260930"));
+    for (arguments, said) in [(&["202613"][..], "yyyyMM"), (&["20260901"], "yyyyMM"), (&["202609", "test.nothing"], "FEED_UNKNOWN")] {
+        let refusal = kernel.cli_err(&[&["feed", "completeness"], arguments].concat());
+        assert!(refusal.contains(said), "{arguments:?}: {refusal}");
+    }
+    let refusal = kernel.cli_err(&["feed", "load", "/nowhere"]);
+    assert!(refusal.contains("/nowhere"), "{refusal}");
+    let refusal = kernel.cli_err(&["feed", "status", "test.nothing"]);
+    assert!(refusal.contains("FEED_UNKNOWN"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_dataset_whose_first_file_is_empty_takes_several_at_once_afterwards() {
+    let kernel = Kernel::start().await;
+    put_daily_feed(&kernel);
+    let folder = kernel.dir().join("drop");
+    std::fs::create_dir(&folder).unwrap();
+    let empty = file(&kernel, "test.usage.440600.20260901.txt", "");
+    kernel.cli_ok(&["feed", "import", "test.usage", &empty]);
+    for city in ["440100", "440300", FOSHAN, DONGGUAN] {
+        let lines: String = (0..20_000).map(|customer| format!("{customer}|P1|20260902|1\n")).collect();
+        std::fs::write(folder.join(format!("test.usage.{city}.20260902.txt")), lines).unwrap();
+    }
+    kernel.cli_ok(&["feed", "load", folder.to_str().unwrap()]);
+    assert_eq!(kernel.call.number(EVENTS).await.unwrap(), 80_000);
+}

@@ -4,11 +4,13 @@
 mod access;
 mod architecture;
 mod auth;
+mod contracts;
 mod crash;
 mod doors;
 mod feeds;
 mod hostile;
 mod plugins;
+mod province;
 mod reflection;
 mod relay;
 mod warehouse;

@@ -109,10 +109,19 @@ impl Kernel {
 
     /// Asks the process to stop, as an operator would.
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Ends the process as a power switch would. [`Kernel::kill_and_restart`] starts another.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.process.id()).expect("a process id");
         #[allow(unsafe_code, reason = "a signal to our own child")]
         // SAFETY: the process is our child and not yet waited for, so the id is still its own.
-        let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+        let sent = unsafe { libc::kill(pid, signal) };
         assert_eq!(sent, 0);
     }
 

@@ -4,10 +4,14 @@
 
 mod client;
 mod files;
+mod import;
 mod kernel;
+mod province;
 mod python;
 
 pub use client::{Call, Called, reason};
 pub use files::{excerpt, guest, portal_traffic, repository};
+pub use import::{FeedFile, import, import_all};
 pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};
+pub use province::Province;
 pub use python::python;

@@ -29,7 +29,10 @@ impl<'a> Staged<'a> {
 
     /// Adds rows to a table, as a Parquet file. One transaction takes one such call for a table.
     pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
-        self.tables.push(table.clone());
+        // Without rows nothing is staged, and a table that is not there is not made.
+        if rows.iter().any(|batch| batch.num_rows() > 0) {
+            self.tables.push(table.clone());
+        }
         self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, rows).await.map_err(failed("writing rows"))
     }
 
@@ -68,7 +71,10 @@ impl<'a> LakeTransaction<'a> {
 
     /// Adds rows to a table, as a Parquet file.
     pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
-        self.tables.push(table.clone());
+        // Without rows nothing is staged, and a table that is not there is not made.
+        if rows.iter().any(|batch| batch.num_rows() > 0) {
+            self.tables.push(table.clone());
+        }
         self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, rows).await.map_err(failed("writing rows"))
     }
 
@@ -102,7 +108,9 @@ impl<'a> LakeTransaction<'a> {
     /// a row, cumulative with the one it had. Gives how many rows went.
     pub(crate) async fn replace(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch], removed: Expr) -> Result<u64, WarehouseError> {
         let (deletes, count) = self.deletes(table, removed).await?;
-        self.tables.push(table.clone());
+        if !deletes.is_empty() || rows.iter().any(|batch| batch.num_rows() > 0) {
+            self.tables.push(table.clone());
+        }
         let staged = self.staged.stage_write_with_deletes(table.schema, &table.name, schema, WriteMode::Append, rows, &deletes, &[]).await;
         staged.map_err(failed("replacing rows"))?;
         Ok(count)
