@@ -58,12 +58,12 @@ python: $(PYTHON)/ready
 
 $(PYTHON)/ready: tests/python/requirements.txt
 	python3 -m venv $(PYTHON)
-	$(PYTHON)/bin/pip install --quiet --requirement tests/python/requirements.txt
+	$(PYTHON)/bin/python -m pip install --quiet --requirement tests/python/requirements.txt
 	touch $@
 
 # The peer that feeds are measured against; no test needs it.
 $(PYTHON)/bench-ready: $(PYTHON)/ready tests/bench/requirements.txt
-	$(PYTHON)/bin/pip install --quiet --requirement tests/bench/requirements.txt
+	$(PYTHON)/bin/python -m pip install --quiet --requirement tests/bench/requirements.txt
 	touch $@
 
 clean: ## Remove what the demo made

@@ -18,7 +18,7 @@ const LARGE_ROWS: u64 = 30_000_000;
 /// Rows per second per form.
 pub(crate) async fn run() {
     let folder = tempfile::tempdir().unwrap();
-    println!("\na feed's file of {ROWS} rows, 10 fields, through ImportFile to the disk (target: at least 0.5 of DuckDB with {THREADS} threads)");
+    println!("\na feed's file of {ROWS} rows, 10 fields, through ImportFile to the disk (target: at least DuckDB with {THREADS} threads)");
     println!("{:>14}  {:>8}  {:>14}  {:>14}  {:>6}  {:>12}", "form", "MB", "backplane r/s", "duckdb r/s", "ratio", "peak RSS MB");
     for form in [Form::SEPARATED, Form::GB18030, Form::JSON] {
         let (path, bytes) = form.file(folder.path(), ROWS).unwrap();

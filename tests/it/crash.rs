@@ -181,6 +181,7 @@ async fn a_hundred_files_come_to_the_same_however_their_import_is_cut_off() {
             true
         });
         cut_off.await.unwrap_err();
+        assert!(acknowledged >= acknowledged_max, "seed {seed}: the import failed before the kernel was killed");
         let kernel = kernel.kill_and_restart().await;
         let mut known = 0;
         import_all(&kernel.call, hundred_files(province), GROUPS_AT_ONCE, |_, result| {

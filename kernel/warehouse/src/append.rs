@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use arrow_array::RecordBatch;
 use kernel_base::{City, Clock};
@@ -50,6 +53,15 @@ impl Batch {
             Change::TakeBack { .. } => 0,
         }
     }
+
+    /// What was read of the file: rows, those that were left out among them, and what went to quarantine.
+    pub(crate) fn records(&self) -> u64 {
+        let rows = match &self.change {
+            Change::Add { rows, .. } => rows.num_rows(),
+            Change::TakeBack { .. } => 0,
+        };
+        (rows + self.quarantined.len()) as u64 + self.duplicates()
+    }
 }
 
 /// What a batch does to its dataset.
@@ -62,7 +74,22 @@ pub(crate) enum Change {
         restates: Option<RowSource>,
     },
     /// Takes the rows of a file back. Rows of a `latest` dataset that they had replaced return as they were at a snapshot before the file.
-    TakeBack { source: RowSource, before_snapshot_id: i64 },
+    TakeBack { source: RowSource, before_snapshot_id: i64, gone: Gone },
+}
+
+/// The files that were taken back before: of each the snapshots at which an import of it began. Their rows do not return with what another file had replaced.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gone(HashMap<String, Vec<i64>>);
+
+impl Gone {
+    pub(crate) fn add(&mut self, source: &RowSource, first_snapshot_ids: impl Iterator<Item = i64>) {
+        self.0.entry(source.0.clone()).or_default().extend(first_snapshot_ids);
+    }
+
+    /// Where to look instead of a row that stood at a snapshot: just before the import that brought it, if its file is gone.
+    fn look_before(&self, source: &str, snapshot_id: i64) -> Option<i64> {
+        self.0.get(source)?.iter().filter(|first| **first <= snapshot_id).max().map(|first| first - 1)
+    }
 }
 
 /// What stands in the hidden column of a row that says where it came from.

@@ -101,7 +101,16 @@ impl Contracts {
     /// Puts a feed's contract in force; gives its name and revision.
     pub(crate) async fn put_feed(&self, draft: Draft<'_>) -> Result<(String, i64), WarehouseError> {
         let _one_at_a_time = self.writing.lock().await;
-        let name = feed::read_contract(FILE, checked(draft.document)?, &self.datasets())?.name;
+        let contract = feed::read_contract(FILE, checked(draft.document)?, &self.datasets())?;
+        let name = contract.name;
+        if let Ok(earlier) = self.feeds().get(&name)
+            && earlier.dataset.name != contract.dataset.name
+        {
+            // The rows of files that are in could neither be restated nor taken back any more.
+            let line = draft.document.lines().position(|line| line.starts_with("dataset:")).map_or(1, |line| line as u64 + 1);
+            let problem = format!("the feed writes '{}', which cannot change: make another feed for '{}'", earlier.dataset.name, contract.dataset.name);
+            return Err(WarehouseError::ContractInvalid { file: FILE.to_owned(), line, column: 1, problem });
+        }
         let (datasets, mut feeds) = (self.dataset_rows().await?, self.feed_rows().await?);
         let row = self.next(FEED, &name, &feeds, &draft)?;
         replace(&mut feeds, row.clone());

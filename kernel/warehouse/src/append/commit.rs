@@ -85,7 +85,7 @@ impl Prepared<'_> {
         }
         let counts = match &batch.change {
             Change::Add { rows, .. } if is_written => StagedRows { rows: rows.num_rows() as u64, ..StagedRows::default() },
-            _ => stage_rows(&mut transaction, &batch, now).await?,
+            _ => stage_rows(appender, &mut transaction, &batch, now).await?,
         };
         stage_quarantine(&mut transaction, &batch, now).await?;
         stage_resolutions(&mut transaction, &batch, now).await?;
@@ -111,7 +111,7 @@ fn repeated(batch: &Batch, known: Known, now: i64) -> Result<Committed, Warehous
     Err(WarehouseError::IdempotencyKeyReused { key })
 }
 
-async fn stage_rows(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<StagedRows, WarehouseError> {
+async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<StagedRows, WarehouseError> {
     let contract = &batch.dataset;
     let (table, schema) = (TableName::dataset(&contract.name), contract.table_schema());
     match (&batch.change, contract.mode) {
@@ -140,8 +140,9 @@ async fn stage_rows(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i
             let removed = transaction.replace(&table, &schema, &[], of_source(batch.city, source)).await?;
             Ok(StagedRows { removed, ..StagedRows::default() })
         }
-        (Change::TakeBack { source, before_snapshot_id }, Mode::Latest) => {
-            let before = latest::before(transaction, contract, batch.city, source, *before_snapshot_id).await?;
+        (Change::TakeBack { source, before_snapshot_id, gone }, Mode::Latest) => {
+            let replaced = latest::Replaced { source, snapshot_id: *before_snapshot_id, gone };
+            let before = latest::before(appender.lake(), transaction, contract, batch.city, replaced).await?;
             let rows = before.num_rows() as u64;
             let removed = transaction.replace(&table, &schema, &[before], of_source(batch.city, source)).await?;
             Ok(StagedRows { rows, unchanged: 0, removed })

@@ -1,9 +1,10 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray, new_null_array};
+use arrow_schema::{FieldRef, SchemaRef};
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 use datafusion::{
     logical_expr::Expr,
@@ -12,13 +13,13 @@ use datafusion::{
 use kernel_base::City;
 
 use super::{
-    RowSource,
+    Gone, RowSource,
     commit::{key_columns, of_source},
 };
 use crate::{
     contract::{CITY, DatasetContract, HIDDEN_COLUMNS, REVISION, SOURCE, Visibility},
     error::WarehouseError,
-    lake::{LakeTransaction, RowKey, TableName, key_is_one_of, row_keys},
+    lake::{Lake, LakeTransaction, RowKey, TableName, key_is_one_of, row_keys},
     rows::{Value, value_at},
 };
 
@@ -108,35 +109,70 @@ async fn rows_there(
     Ok(there)
 }
 
-/// The rows that stood at a snapshot where rows of this source stand now, hidden columns among them, with the revision after the one that goes.
+/// What a file that is taken back had replaced.
+pub(super) struct Replaced<'a> {
+    pub(super) source: &'a RowSource,
+    /// The snapshot before the file.
+    pub(super) snapshot_id: i64,
+    pub(super) gone: &'a Gone,
+}
+
+/// The rows that stood at a snapshot where rows of a file stand now, hidden columns among them, with the revision after the one that goes. Where a row of a
+/// file stood that is gone itself, that which this one had replaced.
 pub(super) async fn before(
+    lake: &Lake,
     transaction: &LakeTransaction<'_>,
     contract: &DatasetContract,
     city: City,
-    source: &RowSource,
-    snapshot_id: i64,
+    replaced: Replaced<'_>,
 ) -> Result<RecordBatch, WarehouseError> {
     let (table, schema) = (TableName::dataset(&contract.name), contract.table_schema());
     let declared: Vec<&str> = contract.columns.iter().map(|column| column.name.as_str()).collect();
     let revision_at = contract.column(REVISION).map(|(index, _)| index);
     let mut revisions: HashMap<RowKey, i64> = HashMap::new();
-    for batch in transaction.rows(&table, of_source(city, source), &declared).await? {
+    for batch in transaction.rows(&table, of_source(city, replaced.source), &declared).await? {
         for (row, key) in keys_of(contract, &batch)?.into_iter().enumerate() {
             revisions.insert(key, revision(revision_at, &row_values(&batch, row)?));
         }
     }
-    let keys = Arc::new(revisions.keys().cloned().collect());
-    let condition = in_city(contract, city, key_is_one_of(&key_columns(contract), keys));
-    let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut looked_for = BTreeMap::from([(replaced.snapshot_id, revisions.keys().cloned().collect::<HashSet<_>>())]);
     let mut restored = Vec::new();
-    for batch in transaction.rows_at(snapshot_id, &table, condition, &all).await? {
-        let declared = batch.project(&(HIDDEN_COLUMNS..batch.num_columns()).collect::<Vec<_>>()).map_err(WarehouseError::broken)?;
-        let next = keys_of(contract, &declared)?.iter().map(|key| revisions.get(key).copied().unwrap_or(0) + 1).collect();
-        let declared = with_revisions(revision_at, &declared, next)?;
-        let columns = batch.columns()[..HIDDEN_COLUMNS].iter().chain(declared.columns()).cloned().collect();
-        restored.push(RecordBatch::try_new(schema.clone(), columns).map_err(WarehouseError::broken)?);
+    // The newest first: each look goes further back, so that this ends.
+    while let Some((snapshot_id, keys)) = looked_for.pop_last() {
+        let condition = in_city(contract, city, key_is_one_of(&key_columns(contract), Arc::new(keys)));
+        for batch in rows_at(lake, snapshot_id, &table, condition, &schema).await? {
+            let sources = batch.column(0).as_string::<i32>().clone();
+            let rows = batch.project(&(HIDDEN_COLUMNS..batch.num_columns()).collect::<Vec<_>>()).map_err(WarehouseError::broken)?;
+            let (mut kept, mut next) = (Vec::new(), Vec::new());
+            for (row, key) in keys_of(contract, &rows)?.into_iter().enumerate() {
+                match replaced.gone.look_before(sources.value(row), snapshot_id) {
+                    Some(earlier) => drop(looked_for.entry(earlier).or_default().insert(key)),
+                    None => {
+                        kept.push(row as u64);
+                        next.push(revisions.get(&key).copied().unwrap_or(0) + 1);
+                    }
+                }
+            }
+            let batch = take_record_batch(&batch, &UInt64Array::from(kept)).map_err(WarehouseError::broken)?;
+            restored.push(with_revisions(revision_at.map(|index| index + HIDDEN_COLUMNS), &batch, next)?);
+        }
     }
     concat_batches(&schema, &restored).map_err(WarehouseError::broken)
+}
+
+/// Rows of a table as they were at a snapshot, in its columns of today: those that came since are null.
+async fn rows_at(lake: &Lake, snapshot_id: i64, table: &TableName, condition: Expr, schema: &SchemaRef) -> Result<Vec<RecordBatch>, WarehouseError> {
+    let Some(then) = lake.frame(snapshot_id, table).await? else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<&str> =
+        schema.fields().iter().map(|field| field.name().as_str()).filter(|name| then.schema().has_column_with_unqualified_name(name)).collect();
+    let batches = lake.rows(snapshot_id, table, Some(condition), &names).await?;
+    let in_todays_columns = |batch: RecordBatch| {
+        let column = |field: &FieldRef| batch.column_by_name(field.name()).cloned().unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()));
+        RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect()).map_err(WarehouseError::broken)
+    };
+    batches.into_iter().map(in_todays_columns).collect()
 }
 
 fn row_values(rows: &RecordBatch, row: usize) -> Result<Vec<Value>, WarehouseError> {

@@ -21,7 +21,7 @@ use super::{
     inbox::Uploaded,
     numbers::NumberIndex,
     session::{Sessions, with_sessions},
-    slices::{FileKey, FileRecord},
+    slices::{FileKey, FileRecord, Slice, is_nothing},
     taken::Taken,
     text_chunks::TextChunk,
 };
@@ -86,7 +86,7 @@ impl FileImport {
         state: &watch::Sender<ImportState>,
     ) -> Result<FileImport, WarehouseError> {
         let key = uploaded.key()?;
-        let file = importer.slices.file(&key);
+        let file = importer.slices.file(&key, origin.slice);
         let covered = if file.as_ref().is_some_and(|file| file.is_live) { importer.taken(uploaded).await?.covered } else { 0 };
         let live = importer.slices.live(&origin.feed.name, origin.slice).filter(|sha256| *sha256 != key.sha256);
         let numbers = if origin.feed.resolves_numbers() { importer.numbers().await? } else { Arc::new(NumberIndex::default()) };
@@ -103,7 +103,7 @@ impl FileImport {
             uploaded: uploaded.clone(),
             reader,
             covered,
-            restates: live.map(|sha256| Restated { source: row_source(&origin, &sha256), sha256 }),
+            restates: live.map(|sha256| Restated { source: row_source(&origin.feed.name, origin.slice, &sha256), sha256 }),
             key,
             seen: Mutex::new(Seen { duplicates, ..Seen::default() }),
             taken: Mutex::default(),
@@ -192,12 +192,13 @@ impl FileImport {
         }
         let last_line = batch.file.as_ref().map_or(0, |file| file.last_line);
         let (quarantined, duplicates) = (batch.quarantined.len() as u64, batch.duplicates());
+        let is_nothing = batch.file.as_ref().is_some_and(|file| is_nothing(file.first_line, is_last, batch.records()));
         let prepared = self.importer.appender.prepare(batch).await;
         let turn = self.commits.turn(index).await?;
         let prepared = prepared?;
         self.importer.refuse_while_closing()?;
         let committed = prepared.commit().await?;
-        self.note(committed, is_last);
+        self.note(committed, is_last, is_nothing);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.covered = last_line;
         taken.rows += signed(committed.rows);
@@ -249,10 +250,13 @@ impl FileImport {
     }
 
     fn batch(&self, placed: Placed) -> Batch {
-        let Origin { feed, slice, retractions, .. } = self.reader.origin();
+        let Origin { feed, slice, endings, .. } = self.reader.origin();
         let Uploaded { file_name, sha256, principal, period, part, .. } = &self.uploaded;
-        let again = if *retractions == 0 { String::new() } else { format!("/{retractions}") };
-        let key = format!("file/{}/{}/{sha256}/{}{again}", feed.name, slice.city, placed.first_line);
+        let again = if *endings == 0 { String::new() } else { format!("/{endings}") };
+        let records = (placed.rows.num_rows() + placed.quarantined.len()) as u64 + placed.duplicates;
+        // Days without a record have the same bytes.
+        let of_slice = if is_nothing(placed.first_line, placed.is_last, records) { format!("/{slice}") } else { String::new() };
+        let key = format!("file/{}/{}/{sha256}/{}{of_slice}{again}", feed.name, slice.city, placed.first_line);
         let restates = self.restates.as_ref().filter(|_| placed.is_last).map(|restated| restated.source.clone());
         Batch {
             // The key holds the file's digest and the line: it says all there is to say of the content.
@@ -279,13 +283,14 @@ impl FileImport {
         }
     }
 
-    fn note(&self, committed: Committed, is_last: bool) {
+    fn note(&self, committed: Committed, is_last: bool, is_nothing: bool) {
         let record = FileRecord {
             key: self.key.clone(),
             slice: self.reader.origin().slice,
             file_name: self.uploaded.file_name.clone(),
             source: Source::File,
             is_last,
+            is_nothing,
             snapshot_id: committed.snapshot_id,
             committed_at: committed.committed_at,
         };
@@ -355,9 +360,9 @@ pub(super) fn newest_at(feed: &FeedContract, rows: &RecordBatch) -> Option<i64> 
 }
 
 /// What the rows of a file of this slice say that they came from.
-pub(super) fn row_source(origin: &Origin, sha256: &str) -> RowSource {
-    let period = origin.slice.period.map_or_else(|| "-".to_owned(), |period| period.to_string());
-    RowSource::file(&origin.feed.name, &period, origin.slice.part, sha256)
+pub(super) fn row_source(feed: &str, slice: Slice, sha256: &str) -> RowSource {
+    let period = slice.period.map_or_else(|| "-".to_owned(), |period| period.to_string());
+    RowSource::file(feed, &period, slice.part, sha256)
 }
 
 impl Importer {
@@ -375,7 +380,7 @@ impl Importer {
             if !is_other_part && !(own && key.sha256 == origin.sha256) {
                 continue;
             }
-            let source = row_source(&Origin { slice: file.slice, ..origin.clone() }, &key.sha256);
+            let source = row_source(&origin.feed.name, file.slice, &key.sha256);
             let (lake, table) = (self.appender.lake(), TableName::dataset(&contract.name));
             for batch in lake.rows(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await? {
                 duplicates.add(stored_keys(batch.columns())?.into_iter());

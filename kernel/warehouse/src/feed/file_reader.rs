@@ -33,7 +33,7 @@ use crate::{
 };
 
 // Limit: raw text kept of a bad row. Enough to see and correct any real line; the whole of it is in the platform's file.
-const RAW_CHARACTERS_MAX: usize = 8 << 10;
+pub(super) const RAW_CHARACTERS_MAX: usize = 8 << 10;
 
 /// Whose file is read, and how.
 #[derive(Clone)]
@@ -42,8 +42,8 @@ pub(super) struct Origin {
     pub(super) slice: Slice,
     pub(super) file_name: String,
     pub(super) sha256: String,
-    /// How often the file was taken back before.
-    pub(super) retractions: u64,
+    /// How often the file stopped counting before: taken back, or restated.
+    pub(super) endings: u64,
 }
 
 /// The header of a file that has one.
@@ -318,10 +318,10 @@ impl<'a, 't> Reading<'a, 't> {
 
 impl FileReader {
     fn quarantined(&self, record: &Record<'_>, bad: Bad) -> Quarantined {
-        let Origin { slice, sha256, retractions, .. } = &self.origin;
+        let Origin { slice, sha256, endings, .. } = &self.origin;
         let file_id: String = sha256.chars().take(FileRange::ID_CHARACTERS).collect();
-        // What waited of an import that was taken back waits no more; the same line may wait again.
-        let again = if *retractions == 0 { String::new() } else { format!("-{retractions}") };
+        // What waited of an import that ended waits no more; the same line may wait again.
+        let again = if *endings == 0 { String::new() } else { format!("-{endings}") };
         Quarantined {
             quarantine_id: format!("{file_id}-{}-{}{again}", slice.city, record.first_line),
             line: record.first_line,
@@ -393,7 +393,11 @@ pub(super) fn read_alone(
         Some(Ok(header)) => Some(header),
         Some(Err(bad)) => return Ok(Err(bad)),
     };
-    let reader = FileReader::with_header(origin.clone(), header, visitors.clone(), numbers.clone())?;
+    let reader = match FileReader::with_header(origin.clone(), header, visitors.clone(), numbers.clone()) {
+        // The contract was changed since the row was put aside. That is no reason to keep other rows out.
+        Err(WarehouseError::FileRefused { problem, .. }) => return Ok(Err(Bad::new("LINE_MALFORMED", problem))),
+        reader => reader?,
+    };
     let rows = reader.row_reader()?;
     let mut reading = Reading::new(&reader, &rows, line, &[])?;
     let lines = text.lines().count().max(1) as u64;

@@ -10,7 +10,7 @@ use backplane_proto::ingest::v1::{ImportProgress, ImportResult};
 use kernel_base::Clock;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch},
 };
 use tonic::Status;
 
@@ -19,7 +19,7 @@ use super::{
     file_reader::Origin,
     inbox::{Inbox, Uploaded},
     numbers::{self, NumberIndex},
-    slices::Slices,
+    slices::{Slices, TakenFile},
     text_chunks::ChunkLimits,
     visitor::VisitorKey,
 };
@@ -45,11 +45,27 @@ pub(crate) struct Importer {
     pub(super) entering: tokio::sync::Mutex<()>,
     pub(super) limits: ChunkLimits,
     numbers: tokio::sync::Mutex<Option<(i64, Arc<NumberIndex>)>>,
-    running: Mutex<HashMap<String, watch::Receiver<ImportState>>>,
+    running: Mutex<HashMap<String, Running>>,
+    /// The turn of each feed's city and period that has files on their way.
+    periods: Mutex<HashMap<(String, String, Option<String>), Arc<tokio::sync::Mutex<()>>>>,
     turns: Semaphore,
     chunks: Arc<Semaphore>,
     closing: AtomicBool,
     engine: Handle,
+}
+
+/// An import that goes on.
+pub(super) struct Running {
+    period: Option<String>,
+    part: u32,
+    pub(super) state: watch::Receiver<ImportState>,
+}
+
+impl Running {
+    /// Whether it is of the same slice, and not only of the same bytes.
+    pub(super) fn is_of_slice_of(&self, uploaded: &Uploaded) -> bool {
+        (&self.period, self.part) == (&uploaded.period, uploaded.part)
+    }
 }
 
 /// Where an import stands.
@@ -79,6 +95,7 @@ impl Importer {
             limits: ChunkLimits { bytes_max: settings.chunk_bytes.max(1), lines_max: settings.chunk_lines.max(1) as u64 },
             numbers: tokio::sync::Mutex::new(None),
             running: Mutex::new(HashMap::new()),
+            periods: Mutex::new(HashMap::new()),
             turns: Semaphore::new(IMPORTS_MAX),
             chunks: Arc::new(Semaphore::new(CHUNKS_MAX)),
             closing: AtomicBool::new(false),
@@ -100,11 +117,11 @@ impl Importer {
     pub(super) fn start(self: &Arc<Self>, uploaded: Uploaded) -> watch::Receiver<ImportState> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(import) = running.get(&uploaded.id()) {
-            return import.clone();
+            return import.state.clone();
         }
         let begun = ImportProgress { bytes_total: signed(uploaded.size_bytes), ..ImportProgress::default() };
         let (state, reader) = watch::channel(ImportState::Running(begun));
-        running.insert(uploaded.id(), reader.clone());
+        running.insert(uploaded.id(), Running { period: uploaded.period.clone(), part: uploaded.part, state: reader.clone() });
         let importer = self.clone();
         self.engine.spawn(async move {
             // In a task of its own, so that a panic ends this import and is told to those who wait for it.
@@ -161,16 +178,28 @@ impl Importer {
         Ok(index)
     }
 
-    /// The import of this upload, if it runs.
-    pub(super) fn running(&self, uploaded: &Uploaded) -> Option<watch::Receiver<ImportState>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&uploaded.id()).cloned()
+    /// The import of these bytes, if it runs, and whether it is of this upload's slice.
+    pub(super) fn running(&self, uploaded: &Uploaded) -> Option<(watch::Receiver<ImportState>, bool)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.get(&uploaded.id()).map(|import| (import.state.clone(), import.is_of_slice_of(uploaded)))
+    }
+
+    /// Files of a feed's city and period are taken one after the other: which one stands for the slice, and which keys its parts have, is read before the rows
+    /// are committed.
+    async fn turn_of_period(&self, uploaded: &Uploaded) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
+            periods.retain(|_, turn| Arc::strong_count(turn) > 1);
+            periods.entry((uploaded.feed.clone(), uploaded.city.clone(), uploaded.period.clone())).or_default().clone()
+        };
+        turn.lock_owned().await
     }
 
     /// Lets each running import finish its commit and stop; the files stay for the next start.
     pub(crate) async fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.turns.close();
-        let imports: Vec<_> = self.running.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let imports: Vec<_> = self.running.lock().unwrap_or_else(PoisonError::into_inner).values().map(|import| import.state.clone()).collect();
         for mut import in imports {
             // An error says that the import's task is gone, which is what is waited for.
             let _ = import.wait_for(|state| !matches!(state, ImportState::Running(_))).await;
@@ -179,6 +208,7 @@ impl Importer {
 
     async fn import(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
         let _turn = self.turns.acquire().await.map_err(|_| WarehouseError::Closing)?;
+        let _of_period = self.turn_of_period(uploaded).await;
         let outcome = self.import_file(uploaded, state).await;
         match &outcome {
             Ok(_) => self.inbox.remove(uploaded)?,
@@ -197,21 +227,25 @@ impl Importer {
     }
 
     async fn import_file(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
-        if self.was_taken(uploaded)? {
-            return self.result_again(uploaded).await;
-        }
-        let origin = self.origin(uploaded)?;
-        let taken = FileImport::begin(self, uploaded, origin, state).await?.run().await?;
+        let result = if self.was_taken(uploaded)? {
+            self.result_again(uploaded).await?
+        } else {
+            let origin = self.origin(uploaded)?;
+            FileImport::begin(self, uploaded, origin, state).await?.run().await?.result(uploaded, false)
+        };
+        // Also when the file was in: the kernel may have stopped before its assignments were used.
         if self.contracts.feeds().get(&uploaded.feed)?.dataset.name == numbers::DATASET {
             self.replay_unknown_numbers(&uploaded.principal).await?;
         }
-        Ok(taken.result(uploaded, false))
+        Ok(result)
     }
 
-    /// Whether the file is in, or was and another one restated it. One that was taken back may come again.
+    /// Whether the file is in, or was and another one stands for its slice now. One that was taken back may come again, and so may one that was restated by a
+    /// file that was taken back.
     pub(super) fn was_taken(&self, uploaded: &Uploaded) -> Result<bool, WarehouseError> {
-        let file = self.slices.file(&uploaded.key()?);
-        Ok(file.is_some_and(|file| if file.is_live { file.is_complete } else { file.retractions == 0 }))
+        let file = self.slices.file(&uploaded.key()?, uploaded.slice()?);
+        let stands = |file: &TakenFile| self.slices.live(&uploaded.feed, file.slice).is_some();
+        Ok(file.is_some_and(|file| if file.is_live { file.is_complete } else { file.is_restated && stands(&file) }))
     }
 
     pub(super) fn origin(&self, uploaded: &Uploaded) -> Result<Origin, WarehouseError> {
@@ -220,7 +254,7 @@ impl Importer {
             slice: uploaded.slice()?,
             file_name: uploaded.file_name.clone(),
             sha256: uploaded.sha256.clone(),
-            retractions: self.slices.file(&uploaded.key()?).map_or(0, |file| file.retractions),
+            endings: self.slices.file(&uploaded.key()?, uploaded.slice()?).map_or(0, |file| file.endings),
         })
     }
 }

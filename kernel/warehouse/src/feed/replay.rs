@@ -10,7 +10,7 @@ use super::{
     FeedContract, Importer,
     duplicates::KeyDigest,
     file_import::newest_at,
-    file_reader::{Origin, read_alone},
+    file_reader::{Origin, RAW_CHARACTERS_MAX, read_alone},
     import::{hex, signed},
     quarantine::{Kept, PERMISSION, Selection},
     row::Bad,
@@ -125,6 +125,11 @@ impl Importer {
         let mut readable: BTreeMap<(String, String), Readable> = BTreeMap::new();
         for kept in waiting {
             let text = corrected.unwrap_or(&kept.row.raw_text);
+            // A text that was cut off may read as one that was not.
+            if corrected.is_none() && text.chars().count() >= RAW_CHARACTERS_MAX {
+                replayed.still_bad += 1;
+                continue;
+            }
             let origin = self.origin_of(feed, kept)?;
             let line = u64::try_from(kept.row.line).unwrap_or(0);
             match read_alone(&origin, &self.visitors, &numbers, kept.header.as_deref(), line, text)? {
@@ -147,8 +152,8 @@ impl Importer {
 
     fn origin_of(&self, feed: &Arc<FeedContract>, kept: &Kept) -> Result<Origin, WarehouseError> {
         let key = FileKey { feed: feed.name.clone(), city: kept.row.city.parse()?, sha256: kept.file_sha256.clone() };
-        let file = self.slices.file(&key).ok_or_else(|| WarehouseError::broken("a quarantined row is of a file that was never taken"))?;
-        Ok(Origin { feed: feed.clone(), slice: file.slice, file_name: file.file_name, sha256: key.sha256, retractions: file.retractions })
+        let file = self.slices.file_with_records(&key).ok_or_else(|| WarehouseError::broken("a quarantined row is of a file that was never taken"))?;
+        Ok(Origin { feed: feed.clone(), slice: file.slice, file_name: file.file_name, sha256: key.sha256, endings: file.endings })
     }
 
     async fn commit_replay(&self, file: Readable, principal: &str) -> Result<(), WarehouseError> {

@@ -7,14 +7,13 @@ use sha2::{Digest, Sha256};
 use super::{
     FeedContract, Importer,
     file_import::row_source,
-    file_reader::Origin,
     import::{hex, signed},
     inbox::Uploaded,
     period::Period,
     slices::{FileKey, FileRecord, Slice, TakenFile},
 };
 use crate::{
-    append::{Batch, Change, Committed, FileRange, Source},
+    append::{Batch, Change, Committed, FileRange, Gone, Source},
     error::WarehouseError,
 };
 
@@ -47,7 +46,8 @@ pub(crate) async fn retract(importer: &Importer, context: &CallContext, request:
 impl Importer {
     /// The live file that the request names, by digest or by period and part.
     fn file_meant(&self, feed: &FeedContract, city: City, request: &RetractFileRequest) -> Result<(FileKey, TakenFile), WarehouseError> {
-        let sha256 = match (request.file_sha256.as_str(), request.period.as_str()) {
+        let key = |sha256: String| FileKey { feed: feed.name.clone(), city, sha256 };
+        let (key, file) = match (request.file_sha256.as_str(), request.period.as_str()) {
             ("", "") => {
                 let problem = "name the file: by its digest, or by its period (and part)".to_owned();
                 return Err(WarehouseError::FieldInvalid { field: "file_sha256", problem });
@@ -57,12 +57,17 @@ impl Importer {
                 let part =
                     u32::try_from(request.part).map_err(|_| WarehouseError::FieldInvalid { field: "part", problem: "a part is 0 or more".to_owned() })?;
                 let slice = Slice { city, period: Some(Period::read(period).ok_or_else(invalid)?), part };
-                self.slices.live(&feed.name, slice).unwrap_or_default()
+                let key = key(self.slices.live(&feed.name, slice).unwrap_or_default());
+                let file = self.slices.file(&key, slice);
+                (key, file)
             }
-            (sha256, _) => sha256.to_ascii_lowercase(),
+            (sha256, _) => {
+                let key = key(sha256.to_ascii_lowercase());
+                let file = self.slices.live_file(&key);
+                (key, file)
+            }
         };
-        let key = FileKey { feed: feed.name.clone(), city, sha256 };
-        match self.slices.file(&key) {
+        match file {
             Some(file) if file.is_live && file.is_complete => Ok((key, file)),
             _ => Err(WarehouseError::FileUnknown { feed: feed.name.clone() }),
         }
@@ -72,9 +77,12 @@ impl Importer {
         // A replay between the look and the commit would bring rows of the file in again.
         let _no_replay = self.replaying.lock().await;
         let resolved = self.waiting_ids(key).await?;
-        let origin =
-            Origin { feed: feed.clone(), slice: file.slice, file_name: file.file_name.clone(), sha256: key.sha256.clone(), retractions: file.retractions };
-        let batch_key = format!("retraction/{}/{}/{}/{}", feed.name, key.city, key.sha256, file.retractions);
+        let mut gone = Gone::default();
+        for (key, file) in self.slices.taken_back(key.city) {
+            let first_snapshot_ids = file.first_snapshot_ids_before.into_iter().chain([file.first_snapshot_id]);
+            gone.add(&row_source(&key.feed, file.slice, &key.sha256), first_snapshot_ids);
+        }
+        let batch_key = format!("retraction/{}/{}/{}/{}", feed.name, file.slice, key.sha256, file.endings);
         let batch = Batch {
             digest: hex(&Sha256::digest(&batch_key)),
             key: batch_key,
@@ -92,7 +100,7 @@ impl Importer {
                 period: file.slice.period.map(|period| period.to_string()),
                 part: file.slice.part,
             }),
-            change: Change::TakeBack { source: row_source(&origin, &key.sha256), before_snapshot_id: file.first_snapshot_id - 1 },
+            change: Change::TakeBack { source: row_source(&feed.name, file.slice, &key.sha256), before_snapshot_id: file.first_snapshot_id - 1, gone },
             quarantined: Vec::new(),
             resolved,
             newest_at: None,
@@ -104,6 +112,7 @@ impl Importer {
             file_name: file.file_name.clone(),
             source: Source::Retraction,
             is_last: true,
+            is_nothing: false,
             snapshot_id: committed.snapshot_id,
             committed_at: committed.committed_at,
         });
@@ -113,7 +122,7 @@ impl Importer {
     /// Takes back what an import had committed before its file was refused.
     pub(super) async fn take_back_what_is_in(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
         let key = uploaded.key()?;
-        match self.slices.file(&key) {
+        match self.slices.file(&key, uploaded.slice()?) {
             Some(file) if file.is_live && !file.is_complete => {
                 let feed = self.contracts.feeds().get(&uploaded.feed)?.clone();
                 self.take_back(&feed, &key, &file, &uploaded.principal).await.map(drop)

@@ -42,6 +42,10 @@ impl Bad {
     }
 }
 
+fn missing(column: &ColumnContract) -> Bad {
+    Bad::new("VALUE_MISSING", format!("expected a value ({}); found none", column.meaning)).in_column(column)
+}
+
 /// What rows are made with beside their fields.
 pub(super) struct RowReader<'a> {
     feed: &'a FeedContract,
@@ -108,6 +112,11 @@ impl<'a> RowReader<'a> {
                 Rule::CustomerOfNumber { as_of } => {
                     let field = self.positions[index].and_then(|position| fields.get(position)).and_then(Option::as_ref);
                     if let Some(number) = field {
+                        let day = &self.feed.dataset.columns[as_of];
+                        // Without its time the row is bad for that, not for want of a customer.
+                        if cells[as_of] == Cell::Null && !day.nullable {
+                            return Err(missing(day));
+                        }
                         let customer = self.customer(number, &cells[as_of]);
                         cells[index] = customer.map_err(|bad| bad.in_column(&self.feed.dataset.columns[index]))?;
                     }
@@ -138,10 +147,7 @@ impl<'a> RowReader<'a> {
     fn check(&self, cells: &[Cell<'_>]) -> Result<(), Bad> {
         for (column, cell) in self.feed.dataset.columns.iter().zip(cells) {
             match cell {
-                Cell::Null if !column.nullable => {
-                    let message = format!("expected a value ({}); found none", column.meaning);
-                    return Err(Bad::new("VALUE_MISSING", message).in_column(column));
-                }
+                Cell::Null if !column.nullable => return Err(missing(column)),
                 Cell::Text(text) if !column.values.is_empty() && !column.values.iter().any(|value| value == text) => {
                     return Err(parse::invalid(text, "VALUE_UNKNOWN", &format!("one of {}", column.values.join(", "))).in_column(column));
                 }

@@ -42,10 +42,14 @@ pub(crate) struct TakenFile {
     pub(crate) is_live: bool,
     /// Whether its last record is in.
     pub(crate) is_complete: bool,
-    /// How often it was taken back. Importing it again after that is a new import.
-    pub(crate) retractions: u64,
+    /// Whether it counts no more because another file took its slice, and not because it was taken back.
+    pub(crate) is_restated: bool,
+    /// How often it stopped counting. Importing it again after that is a new import, with keys of its own.
+    pub(crate) endings: u64,
     /// The snapshot that has its first rows.
     pub(crate) first_snapshot_id: i64,
+    /// Those of its earlier imports, which ended.
+    pub(crate) first_snapshot_ids_before: Vec<i64>,
     pub(crate) committed_at: i64,
 }
 
@@ -57,6 +61,14 @@ pub(crate) struct FileKey {
     pub(crate) sha256: String,
 }
 
+/// What names a file. Its digest does, wherever it is sent again; but days without a record all have the same bytes, and each of them is a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct FileId {
+    key: FileKey,
+    /// Of a file without a record.
+    slice: Option<Slice>,
+}
+
 /// Every file that was taken, and which stands for its slice. Read from the batch records at the start, kept by the imports; about 300 bytes a file.
 #[derive(Default)]
 pub(crate) struct Slices {
@@ -65,8 +77,19 @@ pub(crate) struct Slices {
 
 #[derive(Default)]
 struct Known {
-    files: HashMap<FileKey, TakenFile>,
+    files: HashMap<FileId, TakenFile>,
     live: HashMap<(String, Slice), String>,
+}
+
+impl Known {
+    /// The id under which a file of this digest and slice is known.
+    fn id(&self, key: &FileKey, slice: Slice) -> Option<FileId> {
+        [None, Some(slice)].into_iter().map(|slice| FileId { key: key.clone(), slice }).find(|id| self.files.contains_key(id))
+    }
+
+    fn file_mut(&mut self, key: &FileKey, slice: Slice) -> Option<&mut TakenFile> {
+        self.id(key, slice).and_then(|id| self.files.get_mut(&id))
+    }
 }
 
 /// What one batch record says of a file.
@@ -76,11 +99,37 @@ pub(crate) struct FileRecord {
     pub(crate) file_name: String,
     pub(crate) source: Source,
     pub(crate) is_last: bool,
+    /// Whether the batch ends the file where it began, and there is no record in it.
+    pub(crate) is_nothing: bool,
     pub(crate) snapshot_id: i64,
     pub(crate) committed_at: i64,
 }
 
-const COLUMNS: [&str; 10] = ["feed", "city", "file_sha256", "file_name", "period", "part", "source", "is_last", "snapshot_id", "committed_at"];
+// Limit: the line on which a file begins that has no record: the first, or the one after its header.
+const NOTHING_BEGINS_MAX: u64 = 2;
+
+/// Whether a batch from this line to the end of a file, with so many records, is a file without a record.
+pub(super) fn is_nothing(first_line: u64, is_last: bool, records: u64) -> bool {
+    is_last && first_line <= NOTHING_BEGINS_MAX && records == 0
+}
+
+const COLUMNS: [&str; 15] = [
+    "feed",
+    "city",
+    "file_sha256",
+    "file_name",
+    "period",
+    "part",
+    "source",
+    "is_last",
+    "snapshot_id",
+    "committed_at",
+    "first_line",
+    "rows",
+    "quarantined",
+    "unchanged",
+    "duplicates",
+];
 
 impl Slices {
     pub(super) async fn load(lake: &Lake) -> Result<Slices, WarehouseError> {
@@ -99,22 +148,40 @@ impl Slices {
     /// Notes a committed batch of a file, or that a file was taken back. Records come in the order of their snapshots.
     pub(super) fn note(&self, record: FileRecord) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let FileRecord { key, slice, file_name, source, is_last, snapshot_id, committed_at } = record;
+        let FileRecord { key, slice, file_name, source, is_last, is_nothing, snapshot_id, committed_at } = record;
         let place = (key.feed.clone(), slice);
         if source == Source::Retraction {
-            if let Some(file) = known.files.get_mut(&key) {
+            if let Some(file) = known.file_mut(&key, slice) {
                 (file.is_live, file.is_complete) = (false, false);
-                file.retractions += 1;
+                file.endings += 1;
             }
             if known.live.get(&place) == Some(&key.sha256) {
                 known.live.remove(&place);
             }
             return;
         }
-        let fresh = || TakenFile { slice, file_name, is_live: true, is_complete: false, retractions: 0, first_snapshot_id: snapshot_id, committed_at };
-        let file = known.files.entry(key.clone()).or_insert_with(fresh);
+        let name = file_name.clone();
+        let fresh = || TakenFile {
+            slice,
+            file_name,
+            is_live: true,
+            is_complete: false,
+            is_restated: false,
+            endings: 0,
+            first_snapshot_id: snapshot_id,
+            first_snapshot_ids_before: Vec::new(),
+            committed_at,
+        };
+        let with_records = FileId { key: key.clone(), slice: None };
+        // After batches with records it is only the end of their file that has none.
+        let is_nothing = is_nothing && !known.files.contains_key(&with_records);
+        let id = if is_nothing { FileId { slice: Some(slice), ..with_records } } else { with_records };
+        let file = known.files.entry(id).or_insert_with(fresh);
         if !file.is_live {
-            (file.is_live, file.first_snapshot_id) = (true, snapshot_id);
+            file.first_snapshot_ids_before.push(file.first_snapshot_id);
+            (file.is_live, file.is_complete, file.is_restated, file.first_snapshot_id) = (true, false, false, snapshot_id);
+            // What was taken back as one day may come again as another.
+            (file.slice, file.file_name) = (slice, name);
         }
         file.is_complete |= is_last;
         file.committed_at = committed_at;
@@ -123,14 +190,36 @@ impl Slices {
             && slice.period.is_some()
             && let Some(earlier) = known.live.insert(place, key.sha256.clone())
             && earlier != key.sha256
-            && let Some(file) = known.files.get_mut(&FileKey { sha256: earlier, ..key })
+            && let Some(file) = known.file_mut(&FileKey { sha256: earlier, ..key }, slice)
         {
-            file.is_live = false;
+            (file.is_live, file.is_restated) = (false, true);
+            file.endings += 1;
         }
     }
 
-    pub(super) fn file(&self, key: &FileKey) -> Option<TakenFile> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).files.get(key).cloned()
+    /// The file of this digest; of those without a record the one of the slice.
+    pub(super) fn file(&self, key: &FileKey, slice: Slice) -> Option<TakenFile> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.id(key, slice).and_then(|id| known.files.get(&id).cloned())
+    }
+
+    /// The file of this digest that counts, whatever its slice.
+    pub(super) fn live_file(&self, key: &FileKey) -> Option<TakenFile> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.files.iter().find(|(id, file)| id.key == *key && file.is_live).map(|(_, file)| file.clone())
+    }
+
+    /// The file of this digest that has records, whether it counts or not.
+    pub(super) fn file_with_records(&self, key: &FileKey) -> Option<TakenFile> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.files.get(&FileId { key: key.clone(), slice: None }).cloned()
+    }
+
+    /// The files of a city that were taken back and not taken again, with their digest.
+    pub(super) fn taken_back(&self, city: City) -> Vec<(FileKey, TakenFile)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = |id: &FileId, file: &TakenFile| id.key.city == city && !file.is_live && !file.is_restated;
+        known.files.iter().filter(|(id, file)| is_gone(id, file)).map(|(id, file)| (id.key.clone(), file.clone())).collect()
     }
 
     /// The digest of the file that stands for a slice.
@@ -141,13 +230,13 @@ impl Slices {
     /// The cities from which files have come.
     pub(super) fn cities(&self) -> BTreeSet<City> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.files.keys().map(|key| key.city).filter(|city| *city != City::PROVINCE).collect()
+        known.files.keys().map(|id| id.key.city).filter(|city| *city != City::PROVINCE).collect()
     }
 
     /// The files of a feed that count, with their digest.
     pub(super) fn live_files(&self, feed: &str) -> Vec<(FileKey, TakenFile)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.files.iter().filter(|(key, file)| key.feed == feed && file.is_live).map(|(key, file)| (key.clone(), file.clone())).collect()
+        known.files.iter().filter(|(id, file)| id.key.feed == feed && file.is_live).map(|(id, file)| (id.key.clone(), file.clone())).collect()
     }
 }
 
@@ -158,6 +247,7 @@ fn file_record(batch: &RecordBatch, row: usize) -> Result<Option<FileRecord>, Wa
         (!texts.is_null(row)).then(|| texts.value(row))
     };
     let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
+    let count = |column: usize| u64::try_from(number(column)).unwrap_or(0);
     let source = text(6).and_then(Source::of_name);
     let (Some(feed), Some(sha256), Some(source @ (Source::File | Source::Retraction))) = (text(0), text(2), source) else {
         return Ok(None);
@@ -170,6 +260,7 @@ fn file_record(batch: &RecordBatch, row: usize) -> Result<Option<FileRecord>, Wa
         file_name: text(3).unwrap_or_default().to_owned(),
         source,
         is_last: batch.column(7).as_boolean().value(row),
+        is_nothing: is_nothing(count(10), batch.column(7).as_boolean().value(row), (11..15).map(count).sum()),
         snapshot_id: number(8),
         committed_at: batch.column(9).as_primitive::<arrow_array::types::TimestampMicrosecondType>().value(row),
     }))

@@ -33,10 +33,17 @@ impl Importer {
     pub(super) async fn taken(&self, uploaded: &Uploaded) -> Result<Taken, WarehouseError> {
         let columns = ["last_line", "rows", "quarantined", "unchanged", "snapshot_id", "duplicates", "removed"];
         let lake = self.appender.lake();
-        // An import before the file was taken back is another one.
-        let since = self.slices.file(&uploaded.key()?).map_or(0, |file| file.first_snapshot_id);
-        let condition = of_file(uploaded).and(col("source").eq(lit("file"))).and(col("snapshot_id").gt_eq(lit(since)));
         let mut taken = Taken::default();
+        let Some(file) = self.slices.file(&uploaded.key()?, uploaded.slice()?) else {
+            return Ok(taken);
+        };
+        // An import that ended is another one, and so is that of another day without a record.
+        let of_slice = match file.slice.period {
+            Some(period) => col("period").eq(lit(period.to_string())),
+            None => col("period").is_null(),
+        };
+        let of_import = col("snapshot_id").gt_eq(lit(file.first_snapshot_id)).and(of_slice).and(col("part").eq(lit(i64::from(file.slice.part))));
+        let condition = of_file(uploaded).and(col("source").eq(lit("file"))).and(of_import);
         for batch in lake.rows(lake.newest(), &TableName::kernel(tables::BATCH), Some(condition), &columns).await? {
             let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
             for row in 0..batch.num_rows() {
@@ -49,9 +56,11 @@ impl Importer {
                 taken.removed += number(6, row);
             }
         }
-        for batch in lake.rows(lake.newest(), &TableName::kernel(tables::QUARANTINE), Some(of_file(uploaded)), &["reason"]).await? {
-            for reason in batch.column(0).as_string::<i32>().iter().flatten() {
-                *taken.reasons.entry(reason.to_owned()).or_default() += 1;
+        let endings_before = file.endings - u64::from(!file.is_live);
+        for batch in lake.rows(lake.newest(), &TableName::kernel(tables::QUARANTINE), Some(of_file(uploaded)), &["reason", "quarantine_id"]).await? {
+            let (reasons, ids) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            for row in (0..batch.num_rows()).filter(|row| is_of_import(ids.value(*row), endings_before)) {
+                *taken.reasons.entry(reasons.value(row).to_owned()).or_default() += 1;
             }
         }
         Ok(taken)
@@ -83,6 +92,12 @@ impl Taken {
             quarantine_reasons: self.reasons.into_iter().map(|(reason, rows)| ReasonCount { reason, rows }).collect(),
         }
     }
+}
+
+/// Whether a quarantined row is of the import after so many others of its file ended: its id says so after digest, city and line.
+fn is_of_import(quarantine_id: &str, endings: u64) -> bool {
+    let after = quarantine_id.split('-').nth(3).map_or(Some(0), |endings| endings.parse().ok());
+    after == Some(endings)
 }
 
 fn of_file(uploaded: &Uploaded) -> Expr {

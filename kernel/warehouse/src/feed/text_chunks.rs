@@ -59,11 +59,14 @@ pub(super) struct TextChunks<R> {
 impl<R: Read> TextChunks<R> {
     pub(super) fn new(input: R, find_end: FindRecordEnd, limits: ChunkLimits) -> io::Result<TextChunks<R>> {
         let mut chunks = TextChunks { input, find_end, limits, pending: Vec::new(), next_line: 1, is_end: false, line_bytes: 0 };
-        while chunks.pending.len() < 3 && !chunks.is_end {
+        while chunks.pending.len() < 4 && !chunks.is_end {
             chunks.read_piece()?;
         }
-        if chunks.pending.starts_with(b"\xef\xbb\xbf") {
-            chunks.pending.drain(..3);
+        // U+FEFF in UTF-8 and in GB18030; no text in either begins with the other's.
+        for mark in [b"\xef\xbb\xbf".as_slice(), b"\x84\x31\x95\x33"] {
+            if chunks.pending.starts_with(mark) {
+                chunks.pending.drain(..mark.len());
+            }
         }
         Ok(chunks)
     }

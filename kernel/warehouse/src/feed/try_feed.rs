@@ -61,7 +61,7 @@ fn origin(feed: Arc<FeedContract>, request: &TryFeedRequest) -> Result<Origin, W
     let asked = if request.city.is_empty() { None } else { Some(request.city.parse()?) };
     let slice = Slice { city: named.city.or(asked).unwrap_or(City::PROVINCE), period: named.period.or(Period::read(&request.period)), part: named.part };
     let sha256 = hex(&Sha256::digest(&request.sample));
-    Ok(Origin { feed, slice, file_name: request.file_name.clone(), sha256, retractions: 0 })
+    Ok(Origin { feed, slice, file_name: request.file_name.clone(), sha256, endings: 0 })
 }
 
 /// The sample's text. Of the beginning of a longer file the last line, which is cut off somewhere, is left out.

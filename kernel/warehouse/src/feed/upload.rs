@@ -164,10 +164,21 @@ async fn write_part(
 pub(super) async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Uploaded) -> Result<watch::Receiver<ImportState>, WarehouseError> {
     let task = importer.clone();
     let begun = importer.on_engine(async move {
-        let _one_at_a_time = task.entering.lock().await;
-        if let Some(running) = task.running(&uploaded) {
-            return Ok(running);
-        }
+        let _one_at_a_time = loop {
+            let one_at_a_time = task.entering.lock().await;
+            match task.running(&uploaded) {
+                None => break one_at_a_time,
+                Some((running, true)) => return Ok(running),
+                // The same bytes for another slice: two days without a record, or one file under two names. Which of them is told when the first is in.
+                Some((mut other, false)) => {
+                    drop(one_at_a_time);
+                    let ended = other.wait_for(|state| !matches!(state, ImportState::Running(_))).await.is_ok();
+                    if !ended {
+                        return Err(WarehouseError::Closing);
+                    }
+                }
+            }
+        };
         if task.was_taken(&uploaded)? {
             let result = task.result_again(&uploaded).await?;
             return Ok(watch::channel(ImportState::Done(Box::new(result))).1);

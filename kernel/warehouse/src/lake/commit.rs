@@ -64,11 +64,6 @@ impl<'a> LakeTransaction<'a> {
         self.lake.rows(self.base, table, Some(condition), columns).await
     }
 
-    /// Rows of an earlier snapshot.
-    pub(crate) async fn rows_at(&self, snapshot_id: i64, table: &TableName, condition: Expr, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
-        self.lake.rows(snapshot_id, table, Some(condition), columns).await
-    }
-
     /// Adds rows to a table, as a Parquet file.
     pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
         // Without rows nothing is staged, and a table that is not there is not made.

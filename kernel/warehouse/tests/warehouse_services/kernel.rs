@@ -28,6 +28,8 @@ pub(crate) const NOW: i64 = 1_767_225_600_000_000;
 pub(crate) struct Kernel {
     pub(crate) warehouse: Warehouse,
     pub(crate) settings: WarehouseSettings,
+    /// Stands still at [`NOW`] until a test moves it on.
+    pub(crate) clock: Clock,
     _dir: TempDir,
 }
 
@@ -47,18 +49,19 @@ impl Kernel {
         let dir = TempDir::new().unwrap();
         let mut settings = WarehouseSettings::in_dir(dir.path().join("warehouse"));
         change(&mut settings);
-        let warehouse = open(&settings).await;
-        Kernel { warehouse, settings, _dir: dir }
+        let clock = Clock::set_to(NOW);
+        let warehouse = open(&settings, &clock).await;
+        Kernel { warehouse, settings, clock, _dir: dir }
     }
 
     /// The same folder opened again, as after a stop.
     pub(crate) async fn restarted(self, change: impl FnOnce(&mut WarehouseSettings)) -> Kernel {
-        let Kernel { warehouse, mut settings, _dir } = self;
+        let Kernel { warehouse, mut settings, clock, _dir } = self;
         warehouse.close().await;
         drop(warehouse);
         change(&mut settings);
-        let warehouse = open(&settings).await;
-        Kernel { warehouse, settings, _dir }
+        let warehouse = open(&settings, &clock).await;
+        Kernel { warehouse, settings, clock, _dir }
     }
 
     pub(crate) async fn append(&self, context: &CallContext, key: &str, rows: &RecordBatch) -> Result<AppendResponse, Status> {
@@ -144,10 +147,10 @@ impl Answer {
     }
 }
 
-async fn open(settings: &WarehouseSettings) -> Warehouse {
+async fn open(settings: &WarehouseSettings, clock: &Clock) -> Warehouse {
     std::fs::create_dir_all(&settings.dir).unwrap();
     let rows = RowStore::open(&settings.dir.join("rows.db")).await.unwrap();
-    Warehouse::open(settings.clone(), rows, Clock::set_to(NOW)).await.unwrap()
+    Warehouse::open(settings.clone(), rows, clock.clone()).await.unwrap()
 }
 
 /// The two services as the bus mounts them; the context travels in the request.

@@ -2,9 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests, and one tells what it skipped or measured")]
 
 mod append;
+mod completeness;
+mod contracts;
+mod control;
+mod drop_folder;
 mod feeds;
+mod folders;
 mod isolation;
 mod kernel;
 mod latest;
+mod numbers;
+mod platform;
 mod query;
 mod restart;
+mod retract;
+mod slices;
+mod splits;
