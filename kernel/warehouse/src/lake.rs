@@ -182,8 +182,8 @@ impl Lake {
             let Some(changed_at) = tables.changed_at(table) else {
                 return Ok(None);
             };
-            // Between its last change and now the table was always the same.
-            let snapshot = if snapshot >= changed_at { changed_at.max(self.opened_at) } else { snapshot };
+            // Between its last change and now the table was always the same. Of changes before this process began only their end is known.
+            let snapshot = snapshot.min(changed_at.max(self.opened_at));
             if let Some(known) = tables.get(snapshot, table) {
                 return Ok(Some(known));
             }

@@ -22,9 +22,10 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Notes that the table is there and changed.
+    /// Notes that the table is there, and the snapshot in which it changed if that is newer than what is known.
     pub(super) fn note(&mut self, table: TableName, snapshot: i64) {
-        self.changed_at.insert(table, snapshot);
+        let changed_at = self.changed_at.entry(table).or_insert(snapshot);
+        *changed_at = snapshot.max(*changed_at);
     }
 
     /// `None` when there is no such table.

@@ -104,12 +104,13 @@ async fn a_revision_follows_the_newest_or_is_refused() {
 async fn a_wrong_contract_is_refused_with_line_and_column_and_changes_nothing() {
     let kernel = Kernel::start().await;
     kernel.put_dataset(VISIT, 0).await.unwrap();
+    kernel.put_dataset(&VISIT.replace("name: hall_visit", "name: other_visit"), 0).await.unwrap();
     kernel.put_feed(VISIT_FEED, 0).await.unwrap();
     for (from, to, at, expected) in [
-        ("dataset: hall_visit", "dataset: hall", ("3", "1"), "the feed writes 'hall_visit', which cannot change"),
+        ("dataset: hall_visit", "dataset: other_visit", ("3", "1"), "the feed writes 'hall_visit', which cannot change"),
         ("dataset: hall_visit", "dataset: nothing", ("3", "10"), "there is no contract of such a dataset"),
         ("column: visitors", "column: guests", ("10", "14"), "'guests': the dataset has no such column"),
-        ("rule: integer", "rule: yen", ("10", "42"), "yen"),
+        ("rule: integer", "rule: yen", ("10", "43"), "yen"),
         ("rule: local_time", "rule: integer", ("9", "14"), "does not give the column's type, instant"),
         ("  - {column: at, from: came, rule: local_time}\n", "", ("1", "7"), "'at' comes from, and it may not be null"),
         (".{city}.{period}", ".{period}", ("4", "12"), "{city} and {period}"),
@@ -175,8 +176,11 @@ async fn a_dataset_keeps_what_its_readers_and_feeds_rely_on() {
     let status = kernel.put_dataset(&order.replace("values: [ok, failed]", "values: [ok]"), revision).await.unwrap_err();
     assert_eq!(reason(&status), "CONTRACT_BREAKS", "{}", status.message());
     assert!(status.message().contains("boss.order"), "{}", status.message());
-    // Words may change.
+    // Words may change, and the rows stay where they are.
+    let foshan = city_caller("440600");
+    kernel.send(&foshan, &visits("v1,2026-01-02 10:00:00,3\n")).await.unwrap();
     assert_eq!(kernel.put_dataset(&VISIT.replace("How many", "How many people"), 1).await.unwrap(), 2);
+    assert_eq!(kernel.number(&foshan, "select count(*) from hall_visit").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

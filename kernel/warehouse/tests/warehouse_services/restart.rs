@@ -1,4 +1,7 @@
-use backplane_proto::ingest::v1::{FileHeader, ImportFileRequest, ListFeedStatusesRequest, import_file_request};
+use backplane_proto::{
+    ingest::v1::{FileHeader, ImportFileRequest, ListFeedStatusesRequest, import_file_request},
+    warehouse::v1::QueryRequest,
+};
 
 use crate::kernel::{Kernel, city_caller, interactions, log_line, province};
 
@@ -82,5 +85,22 @@ async fn a_warehouse_dropped_without_closing_loses_nothing_that_was_acknowledged
         kernel.append(&foshan, &format!("k{round}"), &interactions(&format!("r{round}"), "/home", 10)).await.unwrap();
         kernel = kernel.restarted(|_| {}).await;
         assert_eq!(kernel.number(&foshan, "select count(*) from interaction").await, (round + 1) * 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_from_before_a_restart_is_what_it_was() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let mut pins = Vec::new();
+    for round in 1..=3 {
+        pins.push(kernel.append(&foshan, &format!("k{round}"), &interactions(&format!("r{round}"), "/home", 10)).await.unwrap().snapshot_id);
+    }
+    let kernel = kernel.restarted(|_| {}).await;
+    pins.push(kernel.append(&foshan, "k4", &interactions("r4", "/home", 10)).await.unwrap().snapshot_id);
+    let sql = "select count(*) from interaction";
+    for (round, pin) in pins.into_iter().enumerate() {
+        let pinned = QueryRequest { sql: sql.to_owned(), snapshot_id: pin, ..QueryRequest::default() };
+        assert_eq!(kernel.ask(&foshan, pinned).await.unwrap().lines(), [format!("{}", 10 * (round + 1))]);
     }
 }
