@@ -377,7 +377,8 @@ impl Importer {
         for (key, file) in self.slices.live_files(&origin.feed.name) {
             let is_same_period = file.slice.city == origin.slice.city && file.slice.period.is_some() && file.slice.period == origin.slice.period;
             let is_other_part = is_same_period && file.slice.part != origin.slice.part;
-            if !is_other_part && !(own && key.sha256 == origin.sha256) {
+            let is_own = own && key.sha256 == origin.sha256;
+            if !is_other_part && !is_own {
                 continue;
             }
             let source = row_source(&origin.feed.name, file.slice, &key.sha256);

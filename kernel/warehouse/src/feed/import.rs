@@ -47,12 +47,15 @@ pub(crate) struct Importer {
     numbers: tokio::sync::Mutex<Option<(i64, Arc<NumberIndex>)>>,
     running: Mutex<HashMap<String, Running>>,
     /// The turn of each feed's city and period that has files on their way.
-    periods: Mutex<HashMap<(String, String, Option<String>), Arc<tokio::sync::Mutex<()>>>>,
+    periods: Mutex<HashMap<PeriodOfFeed, Arc<tokio::sync::Mutex<()>>>>,
     turns: Semaphore,
     chunks: Arc<Semaphore>,
     closing: AtomicBool,
     engine: Handle,
 }
+
+/// Feed, city and period.
+type PeriodOfFeed = (String, String, Option<String>);
 
 /// An import that goes on.
 pub(super) struct Running {

@@ -40,7 +40,7 @@ fn cases() -> Vec<(&'static str, FileHeader, Vec<u8>, &'static str)> {
         ("cut off before it was counted", cut.header(), cut_bytes, "its gzip stream ends early: the file was cut off, send it again"),
         ("not compressed", plain.header(), plain_bytes, "it is no sound gzip file"),
         ("a period that the call denies", FileHeader { period: "20260103".to_owned(), ..header.clone() }, bytes.clone(), "the call is for 20260103"),
-        ("a name without a period", FileHeader { control_file: String::new(), ..other_name.header() }, bytes.clone(), "sends a control file with each"),
+        ("a name without a period", FileHeader { control_file: String::new(), ..other_name.header() }, bytes, "sends a control file with each"),
         ("something else altogether", rubbish.header(), rubbish_bytes, "is too bad: 2 of 2 rows could not be read"),
     ]
 }
