@@ -19,6 +19,9 @@ use crate::{
     rows::{Cell, RowsBuilder, Value},
 };
 
+// Limit: batches of fewer rows are written in their turn. Their file costs a few milliseconds; that of a full chunk some hundreds.
+const WRITTEN_AHEAD_ROWS_MIN: usize = 20_000;
+
 /// What staging the rows came to.
 #[derive(Default)]
 struct StagedRows {
@@ -51,8 +54,9 @@ impl Appender {
         let (mut staged, now) = (self.lake.stage(), self.clock.now_micros());
         let mut is_written = false;
         let table = TableName::dataset(&batch.dataset.name);
-        // The first rows make their table, which two may not do at once.
+        // The first rows make their table, which two may not do at once; and beginning to write takes the catalog's lock, for which few rows are not worth a fight.
         if let (Change::Add { rows, restates: None, .. }, Mode::Append, true) = (&batch.change, batch.dataset.mode, self.lake.is_there(&table))
+            && rows.num_rows() >= WRITTEN_AHEAD_ROWS_MIN
             && self.known(&batch.key).await?.is_none()
         {
             let schema = batch.dataset.table_schema();
