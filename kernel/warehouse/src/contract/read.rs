@@ -4,7 +4,7 @@ use serde_saphyr::Spanned;
 use super::{CITY, Class, ColumnContract, ColumnType, DatasetContract, INGESTED_AT, Mask, Mode, REVISION, SOURCE, Visibility};
 use crate::error::WarehouseError;
 
-// Limit: columns of a dataset. The widest table of the data model has 19; each column of a scan costs memory per row group.
+// Limit: columns of a dataset. The widest table of the data model has 25; each column of a scan costs memory per row group.
 const COLUMNS_MAX: usize = 200;
 
 #[derive(Deserialize)]

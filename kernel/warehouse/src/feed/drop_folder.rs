@@ -1,5 +1,7 @@
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -99,29 +101,27 @@ fn candidates(importer: &Importer, folder: &DropFolder) -> Result<Vec<Candidate>
         let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
             continue;
         };
-        // Hidden files are those that a transfer has not finished.
-        if !path.is_file() || name.ends_with(".ctl") || name.starts_with('.') {
+        // Hidden files are those that a transfer has not finished. A link could point at any file that the kernel may read.
+        let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if !is_file || name.ends_with(".ctl") || name.starts_with('.') {
             continue;
         }
-        let control = match fs::read_to_string(control_path(&path)) {
-            Ok(text) => Some(text.chars().take(CONTROL_BYTES_MAX).collect()),
-            Err(_) => None,
-        };
+        let control = read_control(&control_path(&path));
         let found = feeds.iter().find_map(|feed| match feed.named(&name) {
             Ok(None) => None,
             Ok(Some(named)) => Some(Ok((feed, named))),
             Err(error) => Some(Err(error)),
         });
+        let is_settled = control.is_some() || is_settled(&path, folder.settled);
         match found {
-            Some(Ok((feed, named))) if control.is_some() || (!feed.has_control_file && is_settled(&path, folder.settled)) => {
+            Some(Ok((feed, named))) if control.is_some() || (!feed.has_control_file && is_settled) => {
                 candidates.push(Candidate { path, name, feed: feed.clone(), named, control });
             }
+            // It waits for its control file, or is still being written.
             Some(Ok(_)) => {}
+            _ if !is_settled => {}
             Some(Err(error)) => put_away(folder, &path, &name, Some(&error.to_string())),
-            None if is_settled(&path, folder.settled) => {
-                put_away(folder, &path, &name, Some("no feed takes a file of this name: 'backplane feed list' shows the names that they take"));
-            }
-            None => {}
+            None => put_away(folder, &path, &name, Some("no feed takes a file of this name: 'backplane feed list' shows the names that they take")),
         }
     }
     Ok(candidates)
@@ -158,6 +158,11 @@ async fn import(importer: &Arc<Importer>, candidate: &Candidate) -> Result<(), R
     let city = named.city.unwrap_or(City::PROVINCE);
     if feed.dataset.visibility == Visibility::Shared && city != City::PROVINCE {
         let problem = format!("'{}' holds reference rows of the province, not of {city}: name the file for 440000", feed.dataset.name);
+        return Err(WarehouseError::FileRefused { file_name: name.clone(), problem }.into());
+    }
+    let size = path.metadata().map_err(WarehouseError::storage("reading the drop folder"))?.len();
+    if size > importer.file_bytes_max {
+        let problem = format!("{size} bytes are more than the {} that a file may have: split it", importer.file_bytes_max);
         return Err(WarehouseError::FileRefused { file_name: name.clone(), problem }.into());
     }
     let part = Part { path: importer.inbox.part() };
@@ -202,8 +207,25 @@ async fn ended(mut import: watch::Receiver<ImportState>) -> Result<(), Refused> 
     }
 }
 
+/// The text of a control file, `None` when there is none. One byte above the limit tells that it is too long.
+fn read_control(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    open_itself(path).ok()?.take(CONTROL_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Opens what stands in the folder under this name, and nothing that a link there points at, however quickly it was put in its place.
+fn open_itself(path: &Path) -> io::Result<fs::File> {
+    let file = fs::File::open(path)?;
+    let (opened, there) = (file.metadata()?, path.symlink_metadata()?);
+    if there.is_file() && (opened.dev(), opened.ino()) == (there.dev(), there.ino()) {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link, or was replaced while it was opened"))
+}
+
 fn copy(from: &Path, to: &Path) -> io::Result<(String, u64)> {
-    fs::copy(from, to)?;
+    io::copy(&mut open_itself(from)?, &mut fs::File::create(to)?)?;
     // The copy is digested, not the original: what is imported is what was checked.
     let mut digest = Sha256::new();
     let size = io::copy(&mut fs::File::open(to)?, &mut digest)?;

@@ -374,13 +374,7 @@ impl Importer {
         }
         let contract = &origin.feed.dataset;
         let columns: Vec<&str> = contract.key.iter().map(String::as_str).collect();
-        for (key, file) in self.slices.live_files(&origin.feed.name) {
-            let is_same_period = file.slice.city == origin.slice.city && file.slice.period.is_some() && file.slice.period == origin.slice.period;
-            let is_other_part = is_same_period && file.slice.part != origin.slice.part;
-            let is_own = own && key.sha256 == origin.sha256;
-            if !is_other_part && !is_own {
-                continue;
-            }
+        for (key, file) in self.slices.same_period(&origin.feed.name, origin.slice, &origin.sha256, own) {
             let source = row_source(&origin.feed.name, file.slice, &key.sha256);
             let (lake, table) = (self.appender.lake(), TableName::dataset(&contract.name));
             for batch in lake.rows(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await? {

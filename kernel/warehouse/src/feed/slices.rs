@@ -233,6 +233,15 @@ impl Slices {
         known.files.keys().map(|id| id.key.city).filter(|city| *city != City::PROVINCE).collect()
     }
 
+    /// The files that hold rows of the same city and period as a file of this digest and slice: the other parts, and with `own` the file itself.
+    pub(super) fn same_period(&self, feed: &str, slice: Slice, sha256: &str, own: bool) -> Vec<(FileKey, TakenFile)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other_part = |other: Slice| other.period.is_some() && other.period == slice.period && other.part != slice.part;
+        let is_meant = |id: &FileId, file: &TakenFile| is_other_part(file.slice) || (own && id.key.sha256 == sha256);
+        let of_city = known.files.iter().filter(|(id, file)| file.is_live && id.key.feed == feed && id.key.city == slice.city);
+        of_city.filter(|(id, file)| is_meant(id, file)).map(|(id, file)| (id.key.clone(), file.clone())).collect()
+    }
+
     /// The files of a feed that count, with their digest.
     pub(super) fn live_files(&self, feed: &str) -> Vec<(FileKey, TakenFile)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

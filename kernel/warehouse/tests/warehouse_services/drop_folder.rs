@@ -135,8 +135,9 @@ async fn a_file_that_is_refused_is_put_away_with_the_reason() {
     let good = some_usage(2);
     let sent = |name: &str| good.named(name);
     let control = |sent: &Sent, control: String| {
-        watching.put(&sent.name, &sent.bytes);
+        // First, so that a file that is refused for its name takes it along.
         watching.put(&format!("{}.ctl", sent.name), control.as_bytes());
+        watching.put(&sent.name, &sent.bytes);
         format!("refused/{}.error.txt", sent.name)
     };
     let digest = sent("misc.usage.440600.20260103.txt.gz");
@@ -168,6 +169,28 @@ async fn a_file_that_is_refused_is_put_away_with_the_reason() {
     // The corrected file is taken, under the name that was refused.
     watching.put_with_control(&Sent::new(&rows.name, &usage(number(1), "a", "20260104", 1)));
     watching.there("taken/misc.usage.440600.20260104.txt.gz.ctl").await;
+    assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 1);
+    watching.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_left_alone_whatever_it_points_at() {
+    let watching = Watching::start().await;
+    let foshan = city_caller("440600");
+    watching.kernel.send(&foshan, &numbers(1)).await.unwrap();
+    let (elsewhere, link) = (watching.kernel.settings.dir.join("elsewhere.log"), watching.dir.join("portal.access.440600.20260102.log"));
+    fs::write(&elsewhere, log_line("1.1.1.1", 1, "GET /secret HTTP/1.1", 200)).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    // A file whose control file is a link waits as one without.
+    let sent = some_usage(3);
+    fs::write(watching.kernel.settings.dir.join("elsewhere.ctl"), sent.control()).unwrap();
+    std::os::unix::fs::symlink(watching.kernel.settings.dir.join("elsewhere.ctl"), watching.dir.join(format!("{}.ctl", sent.name))).unwrap();
+    watching.put(&sent.name, &sent.bytes);
+    // Later than both, so that the folder was looked at in between.
+    watching.put_with_control(&some_usage(2));
+    watching.there("taken/misc.usage.440600.20260102.txt.gz.ctl").await;
+    assert!(link.symlink_metadata().is_ok() && watching.dir.join(&sent.name).exists());
+    assert_eq!(watching.kernel.number(&foshan, "select count(*) from interaction").await, 0);
     assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 1);
     watching.close().await;
 }
