@@ -184,3 +184,71 @@ fn physical(session: &SessionContext, table: &DuckLakeTable, condition: Expr) ->
     let schema = DFSchema::try_from(table.schema().as_ref().clone()).map_err(WarehouseError::broken)?;
     session.create_physical_expr(condition, &schema).map_err(WarehouseError::broken)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::path::Path;
+
+    use arrow_array::Int64Array;
+    use arrow_schema::{DataType, Field, Schema};
+    use sqlx::{Connection, SqliteConnection};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn some() -> TableName {
+        TableName::dataset("some")
+    }
+
+    /// A transaction with two rows.
+    async fn two_rows(lake: &Lake) -> LakeTransaction<'_> {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)]));
+        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1, 2]))]).unwrap();
+        let mut transaction = lake.begin().await.unwrap();
+        transaction.append(&some(), &schema, &[rows]).await.unwrap();
+        transaction
+    }
+
+    async fn rows(lake: &Lake) -> usize {
+        lake.rows(lake.newest(), &some(), None, &["number"]).await.unwrap().iter().map(RecordBatch::num_rows).sum()
+    }
+
+    async fn run(dir: &Path, sql: &'static str) {
+        let mut catalog = SqliteConnection::connect(&format!("sqlite:{}", dir.join("catalog.db").display())).await.unwrap();
+        sqlx::query(sql).execute(&mut catalog).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_that_reports_a_failure_is_done_when_the_catalog_has_it() {
+        let dir = TempDir::new().unwrap();
+        let lake = Lake::open(dir.path()).await.unwrap();
+        let base = lake.newest();
+        let landed = two_rows(&lake).await.commit().await.unwrap().snapshot_id;
+        let error = || DuckLakeError::TableNotFound("injected".to_owned());
+        assert_eq!(landed_all_the_same(&lake, base, error()).unwrap(), landed);
+        assert!(matches!(landed_all_the_same(&lake, landed, error()), Err(WarehouseError::Storage { .. })), "nothing is newer than its base");
+        assert!(lake.refuse_in_doubt().is_ok(), "neither left a doubt");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_commit_that_nobody_can_tell_of_none_is_taken_until_a_start() {
+        let dir = TempDir::new().unwrap();
+        let lake = Lake::open(dir.path()).await.unwrap();
+        two_rows(&lake).await.commit().await.unwrap();
+        let doubtful = two_rows(&lake).await;
+        // Neither can the commit be made nor the newest snapshot be read.
+        run(dir.path(), "alter table ducklake_snapshot rename to away").await;
+        assert!(matches!(doubtful.commit().await, Err(WarehouseError::InDoubt)));
+        run(dir.path(), "alter table away rename to ducklake_snapshot").await;
+        assert!(matches!(lake.begin().await, Err(WarehouseError::InDoubt)), "what the kernel remembers of the catalog may be wrong");
+        assert_eq!(rows(&lake).await, 2, "reading goes on");
+        drop(lake);
+
+        let lake = Lake::open(dir.path()).await.unwrap();
+        lake.reconcile(&[(some(), Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)])))]).await.unwrap();
+        assert_eq!(rows(&lake).await, 2);
+        two_rows(&lake).await.commit().await.unwrap();
+        assert_eq!(rows(&lake).await, 4);
+    }
+}
