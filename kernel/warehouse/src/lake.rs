@@ -24,6 +24,10 @@ use datafusion_ducklake::{
     ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, SqliteMetadataProvider, SqliteMetadataWriter, WriteMode,
     metadata_provider::DuckLakeTableColumn,
 };
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use kernel_storage::SyncedFiles;
 
 use self::opened::Tables;
@@ -202,16 +206,29 @@ impl Lake {
 
     /// Columns of the rows that fit a condition: the kernel's own reading, past every guard.
     pub(crate) async fn rows(&self, snapshot: i64, table: &TableName, condition: Option<Expr>, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
+        self.stream(snapshot, table, condition, columns).await?.try_collect().await
+    }
+
+    /// The same, batch by batch, for rows that may be too many to hold.
+    pub(crate) async fn stream(
+        &self,
+        snapshot: i64,
+        table: &TableName,
+        condition: Option<Expr>,
+        columns: &[&str],
+    ) -> Result<BoxStream<'static, Result<RecordBatch, WarehouseError>>, WarehouseError> {
         let Some(mut frame) = self.frame(snapshot, table).await? else {
-            return Ok(Vec::new());
+            return Ok(stream::empty().boxed());
         };
-        let read = async {
+        let failed = |source| WarehouseError::Storage { doing: "reading a table", source: Box::new(source) };
+        let begin = async {
             if let Some(condition) = condition {
                 frame = frame.filter(condition)?;
             }
-            frame.select_columns(columns)?.collect().await
+            frame.select_columns(columns)?.execute_stream().await
         };
-        plain_text(read.await.map_err(|source| WarehouseError::Storage { doing: "reading a table", source: Box::new(source) })?)
+        let rows = begin.await.map_err(failed)?;
+        Ok(rows.map(move |batch| plain_text(batch.map_err(failed)?)).boxed())
     }
 
     /// A table as a frame of the kernel's own, past every guard; `None` when it was not there yet.
@@ -273,13 +290,10 @@ fn path_text(path: PathBuf) -> Result<String, WarehouseError> {
 }
 
 /// Tables give text as views, which save scans a copy; the kernel's own readers take plain arrays.
-pub(crate) fn plain_text(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, WarehouseError> {
-    let converted = batches.into_iter().map(|batch| {
-        let fields = batch.schema().fields().iter().map(|field| Field::new(field.name(), plain(field.data_type()), field.is_nullable())).collect::<Vec<_>>();
-        let columns = batch.columns().iter().map(|column| cast(column, &plain(column.data_type()))).collect::<Result<Vec<_>, _>>();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.map_err(WarehouseError::broken)?).map_err(WarehouseError::broken)
-    });
-    converted.collect()
+pub(crate) fn plain_text(batch: RecordBatch) -> Result<RecordBatch, WarehouseError> {
+    let fields = batch.schema().fields().iter().map(|field| Field::new(field.name(), plain(field.data_type()), field.is_nullable())).collect::<Vec<_>>();
+    let columns = batch.columns().iter().map(|column| cast(column, &plain(column.data_type()))).collect::<Result<Vec<_>, _>>();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.map_err(WarehouseError::broken)?).map_err(WarehouseError::broken)
 }
 
 fn plain(data_type: &DataType) -> DataType {

@@ -10,8 +10,10 @@ pub struct WarehouseSettings {
     // holds more rows in memory. A file of up to this size is one snapshot.
     pub chunk_bytes: usize,
     pub chunk_lines: usize,
-    // Limit: size of one feed file. A province's busiest portal writes about 1 GiB a day; a file of all cities for a month has ten; one beyond this is a mistake and would fill the inbox.
+    // Limit: size of one feed file, as it is sent and unpacked. A province's busiest portal writes about 1 GiB a day; a file of all cities for a month has ten; one beyond this is a mistake and would fill the inbox.
     pub file_bytes_max: u64,
+    // Limit: keys of a slice that are held in memory to tell its duplicates, 16 bytes each and as many places as fill 2^23 of a hash table; earlier ones are on disk.
+    pub keys_in_memory: usize,
 }
 
 /// What one query may use. A request may ask for less, never for more.
@@ -28,7 +30,14 @@ pub struct QueryLimits {
 impl WarehouseSettings {
     /// The defaults, in `dir`.
     pub fn in_dir(dir: impl Into<PathBuf>) -> WarehouseSettings {
-        WarehouseSettings { dir: dir.into(), query: QueryLimits::default(), chunk_bytes: 32 << 20, chunk_lines: 1_000_000, file_bytes_max: 16 << 30 }
+        WarehouseSettings {
+            dir: dir.into(),
+            query: QueryLimits::default(),
+            chunk_bytes: 32 << 20,
+            chunk_lines: 1_000_000,
+            file_bytes_max: 16 << 30,
+            keys_in_memory: 7 << 20,
+        }
     }
 }
 

@@ -1,9 +1,14 @@
 use std::{
     collections::HashSet,
+    fs::File,
     hash::{BuildHasherDefault, Hasher},
+    io::{self, BufWriter, Write},
+    os::unix::fs::FileExt,
+    path::PathBuf,
 };
 
 use arrow_array::{ArrayRef, BooleanArray};
+use datafusion::parquet::bloom_filter::Sbbf;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
@@ -11,22 +16,36 @@ use crate::{
     rows::{Cell, value_at},
 };
 
-// Limit: keys of one slice that are remembered, 16 bytes each and the set's spare room: 1 GB at most. A larger slice is sent in days.
-const KEYS_MAX: usize = 32 << 20;
+// Limit: runs of keys on disk for one slice. With the default of keys in memory that is 300 million rows, more than a file of 16 GiB has; each run takes 8 MiB of
+// memory for its filter and 112 MiB of disk. A larger slice is sent in days.
+const RUNS_MAX: usize = 40;
+// Keys that are read from disk at once: 4 KiB, as a disk reads.
+const BLOCK_KEYS: usize = 256;
+const KEY_BYTES: usize = size_of::<KeyDigest>();
 
-/// 128 bits of a row's key: two of 32 million keys are the same by chance once in 10^23 files.
+/// 128 bits of a row's key: two of 300 million keys are the same by chance once in 10^21 files.
 pub(super) type KeyDigest = u128;
 
-/// The keys that a slice has so far.
-#[derive(Default)]
+/// The keys that a slice has so far: the newest in memory, the earlier ones sorted on disk, so that memory does not grow with the file.
 pub(super) struct Duplicates {
-    seen: HashSet<KeyDigest, BuildHasherDefault<Digested>>,
+    newest: HashSet<KeyDigest, BuildHasherDefault<Digested>>,
+    newest_max: usize,
+    earlier: Vec<Run>,
+    dir: PathBuf,
 }
 
 impl Duplicates {
+    /// Keeps up to `newest_max` keys in memory and the others in nameless files in `dir`.
+    pub(super) fn new(dir: PathBuf, newest_max: usize) -> Duplicates {
+        Duplicates { newest: HashSet::default(), newest_max: newest_max.max(1), earlier: Vec::new(), dir }
+    }
+
     /// Adds the keys of rows that are there.
-    pub(super) fn add(&mut self, keys: impl Iterator<Item = KeyDigest>) {
-        self.seen.extend(keys);
+    ///
+    /// # Errors
+    /// FILE_REFUSED when the slice has more keys than are remembered.
+    pub(super) fn add(&mut self, file_name: &str, keys: &[KeyDigest]) -> Result<(), WarehouseError> {
+        self.first_ones(file_name, keys).map(drop)
     }
 
     /// Which rows are the first with their key.
@@ -34,12 +53,81 @@ impl Duplicates {
     /// # Errors
     /// FILE_REFUSED when the slice has more keys than are remembered.
     pub(super) fn first_ones(&mut self, file_name: &str, keys: &[KeyDigest]) -> Result<BooleanArray, WarehouseError> {
-        if self.seen.len() + keys.len() > KEYS_MAX {
-            let problem = format!("it has more than {KEYS_MAX} rows, and its feed drops duplicates within a slice: send it as a file for each day");
+        let mut first_ones = Vec::with_capacity(keys.len());
+        for key in keys {
+            if self.newest.len() == self.newest_max {
+                self.spill(file_name)?;
+            }
+            first_ones.push(!self.is_earlier(*key)? && self.newest.insert(*key));
+        }
+        Ok(first_ones.into())
+    }
+
+    fn is_earlier(&self, key: KeyDigest) -> Result<bool, WarehouseError> {
+        for run in &self.earlier {
+            if run.holds(key).map_err(WarehouseError::storage("reading the keys of a slice"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn spill(&mut self, file_name: &str) -> Result<(), WarehouseError> {
+        if self.earlier.len() == RUNS_MAX {
+            let most = RUNS_MAX * self.newest_max;
+            let problem = format!("it has more than {most} rows, and its feed drops duplicates within a slice: send it as a file for each day");
             return Err(WarehouseError::FileRefused { file_name: file_name.to_owned(), problem });
         }
-        Ok(keys.iter().map(|key| Some(self.seen.insert(*key))).collect())
+        let mut keys: Vec<KeyDigest> = self.newest.drain().collect();
+        keys.sort_unstable();
+        let run = tempfile::tempfile_in(&self.dir).and_then(|file| Run::write(file, &keys));
+        self.earlier.push(run.map_err(WarehouseError::storage("writing the keys of a slice"))?);
+        Ok(())
     }
+}
+
+/// Keys in a file, in order.
+struct Run {
+    file: File,
+    keys: usize,
+    /// The first key of each block.
+    firsts: Vec<KeyDigest>,
+    /// Tells of nearly every key that is not in the file.
+    filter: Sbbf,
+}
+
+impl Run {
+    fn write(file: File, keys: &[KeyDigest]) -> io::Result<Run> {
+        // Nine bits a key: of the keys that are not there, one in forty is looked for in the file.
+        let mut filter = Sbbf::new_with_num_of_bytes(keys.len() * 9 / 8);
+        let mut writer = BufWriter::new(&file);
+        for key in keys {
+            filter.insert(&low_half(*key));
+            writer.write_all(&key.to_le_bytes())?;
+        }
+        writer.flush()?;
+        drop(writer);
+        let firsts = keys.iter().step_by(BLOCK_KEYS).copied().collect();
+        Ok(Run { file, keys: keys.len(), firsts, filter })
+    }
+
+    fn holds(&self, key: KeyDigest) -> io::Result<bool> {
+        if !self.filter.check(&low_half(key)) {
+            return Ok(false);
+        }
+        let Some(block) = self.firsts.partition_point(|first| *first <= key).checked_sub(1) else {
+            return Ok(false);
+        };
+        let first = block * BLOCK_KEYS;
+        let mut bytes = [0; BLOCK_KEYS * KEY_BYTES];
+        let bytes = &mut bytes[..BLOCK_KEYS.min(self.keys - first) * KEY_BYTES];
+        self.file.read_exact_at(bytes, (first * KEY_BYTES) as u64)?;
+        Ok(bytes.chunks_exact(KEY_BYTES).any(|there| there == key.to_le_bytes()))
+    }
+}
+
+fn low_half(key: KeyDigest) -> u64 {
+    key as u64
 }
 
 /// The digest of a key's cells; `scratch` is used again from row to row.
@@ -100,6 +188,45 @@ impl Hasher for Digested {
     }
 
     fn write_u128(&mut self, digest: u128) {
-        self.0 = digest as u64;
+        self.0 = low_half(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(number: u16) -> KeyDigest {
+        xxh3_128(&number.to_le_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_of_each_key_is_told_wherever_the_earlier_keys_are(
+            numbers in prop::collection::vec(0u16..3_000, 0..4_000), newest_max in 100usize..1_500, chunk in 1usize..500,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut duplicates, mut seen) = (Duplicates::new(dir.path().to_owned(), newest_max), HashSet::new());
+            for numbers in numbers.chunks(chunk) {
+                let keys: Vec<KeyDigest> = numbers.iter().map(|number| digest(*number)).collect();
+                let expected: BooleanArray = numbers.iter().map(|number| Some(seen.insert(*number))).collect();
+                prop_assert_eq!(duplicates.first_ones("a.txt", &keys).unwrap(), expected);
+            }
+            // Their files have no names, so that nothing is left behind.
+            prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_slice_with_more_keys_than_are_remembered_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut duplicates = Duplicates::new(dir.path().to_owned(), 10);
+        let keys: Vec<KeyDigest> = (0..410).map(digest).collect();
+        duplicates.add("a.txt", &keys).unwrap();
+        let refused = duplicates.first_ones("a.txt", &[digest(411)]).unwrap_err().to_string();
+        assert!(refused.contains("more than 400 rows") && refused.contains("a file for each day"), "{refused}");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{
 use arrow_array::{BooleanArray, RecordBatch, cast::AsArray, types::TimestampMicrosecondType};
 use arrow_select::filter::filter_record_batch;
 use backplane_proto::ingest::v1::ImportProgress;
+use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
@@ -61,7 +62,6 @@ struct Restated {
 }
 
 /// What the chunks so far tell of the later ones.
-#[derive(Default)]
 struct Seen {
     sessions: Sessions,
     duplicates: Duplicates,
@@ -91,9 +91,10 @@ impl FileImport {
         let live = importer.slices.live(&origin.feed.name, origin.slice).filter(|sha256| *sha256 != key.sha256);
         let numbers = if origin.feed.resolves_numbers() { importer.numbers().await? } else { Arc::new(NumberIndex::default()) };
         let duplicates = importer.keys_of_slice(&origin, false).await?;
-        let (path, limits, visitors, opened) = (importer.inbox.data(uploaded), importer.limits, importer.visitors.clone(), origin.clone());
+        let (path, visitors, opened) = (importer.inbox.data(uploaded), importer.visitors.clone(), origin.clone());
+        let (bytes_max, limits) = (importer.file_bytes_max, importer.limits);
         let opening = importer.engine().spawn_blocking(move || {
-            let (mut text, bytes_read) = open_text(&opened, &path, limits)?;
+            let (mut text, bytes_read) = open_text(&opened, &path, bytes_max, limits)?;
             let reader = FileReader::open(opened, &mut text, visitors, numbers)?;
             Ok::<_, WarehouseError>((reader, text, bytes_read))
         });
@@ -105,7 +106,7 @@ impl FileImport {
             covered,
             restates: live.map(|sha256| Restated { source: row_source(&origin.feed.name, origin.slice, &sha256), sha256 }),
             key,
-            seen: Mutex::new(Seen { duplicates, ..Seen::default() }),
+            seen: Mutex::new(Seen { sessions: Sessions::default(), duplicates, counts: Counts::default() }),
             taken: Mutex::default(),
             in_sequence: InOrder::new(),
             commits: InOrder::new(),
@@ -166,7 +167,8 @@ impl FileImport {
         let parsing = self.importer.engine().spawn_blocking(move || import.reader.read(&chunk)).await;
         let placed = {
             let turn = self.in_sequence.turn(index).await?;
-            let placed = self.place(parsing.map_err(WarehouseError::broken)??)?;
+            let chunk = parsing.map_err(WarehouseError::broken)??;
+            let placed = tokio::task::block_in_place(|| self.place(chunk))?;
             turn.pass();
             placed
         };
@@ -368,7 +370,7 @@ pub(super) fn row_source(feed: &str, slice: Slice, sha256: &str) -> RowSource {
 impl Importer {
     /// The keys that the slice's period has in its other parts, and with `own` in the file itself, where the feed drops duplicates: a row may be there once.
     pub(super) async fn keys_of_slice(&self, origin: &Origin, own: bool) -> Result<Duplicates, WarehouseError> {
-        let mut duplicates = Duplicates::default();
+        let mut duplicates = Duplicates::new(self.inbox.dir().to_owned(), self.keys_in_memory);
         if !origin.feed.drops_duplicates {
             return Ok(duplicates);
         }
@@ -377,8 +379,9 @@ impl Importer {
         for (key, file) in self.slices.same_period(&origin.feed.name, origin.slice, &origin.sha256, own) {
             let source = row_source(&origin.feed.name, file.slice, &key.sha256);
             let (lake, table) = (self.appender.lake(), TableName::dataset(&contract.name));
-            for batch in lake.rows(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await? {
-                duplicates.add(stored_keys(batch.columns())?.into_iter());
+            let mut rows = lake.stream(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await?;
+            while let Some(batch) = rows.try_next().await? {
+                duplicates.add(&origin.file_name, &stored_keys(batch.columns())?)?;
             }
         }
         Ok(duplicates)

@@ -32,8 +32,8 @@ use crate::{
     rows::{Cell, RowsBuilder},
 };
 
-// Limit: raw text kept of a bad row. Enough to see and correct any real line; the whole of it is in the platform's file.
-pub(super) const RAW_CHARACTERS_MAX: usize = 8 << 10;
+// Limit: raw text kept of a record that is too long to be one; of the others all is kept, so that they can be replayed.
+const TOO_LONG_CHARACTERS_KEPT: usize = 8 << 10;
 
 /// Whose file is read, and how.
 #[derive(Clone)]
@@ -104,15 +104,16 @@ impl Counts {
     }
 }
 
-/// Opens a file's text, with a count of the bytes that were read of the file itself.
+/// Opens a file's text of at most so many bytes, with a count of the bytes that were read of the file itself.
 ///
 /// # Errors
 /// FILE_REFUSED when a compressed file is cut off or none.
-pub(super) fn open_text(origin: &Origin, path: &Path, limits: ChunkLimits) -> Result<(FileText, Arc<AtomicU64>), WarehouseError> {
+pub(super) fn open_text(origin: &Origin, path: &Path, bytes_max: u64, limits: ChunkLimits) -> Result<(FileText, Arc<AtomicU64>), WarehouseError> {
     let bytes_read = Arc::new(AtomicU64::new(0));
     let file = File::open(path).map_err(WarehouseError::storage("opening an uploaded file"))?;
     let counted = BufReader::with_capacity(256 << 10, Counted { file, bytes_read: bytes_read.clone() });
-    Ok((FileText::new(origin, decompressed(origin.feed.compression, counted), limits)?, bytes_read))
+    let text = Bounded { input: decompressed(origin.feed.compression, counted), left: bytes_max, bytes_max };
+    Ok((FileText::new(origin, Box::new(text), limits)?, bytes_read))
 }
 
 pub(super) fn decompressed(compression: Compression, input: impl BufRead + Send + 'static) -> Box<dyn Read + Send> {
@@ -152,9 +153,27 @@ fn unreadable(compression: Compression, file_name: &str, error: io::Error) -> Wa
     let problem = match (compression, error.kind()) {
         (Compression::Gzip, io::ErrorKind::UnexpectedEof) => "its gzip stream ends early: the file was cut off, send it again".to_owned(),
         (Compression::Gzip, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => format!("it is no sound gzip file ({error}): send it again"),
+        (_, io::ErrorKind::FileTooLarge) => error.to_string(),
         _ => return WarehouseError::storage("reading an uploaded file")(error),
     };
     WarehouseError::FileRefused { file_name: file_name.to_owned(), problem }
+}
+
+/// Text that may not be longer than a file may be: a small compressed file can hold a thousand times its size.
+struct Bounded<R> {
+    input: R,
+    left: u64,
+    bytes_max: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::FileTooLarge, format!("its text has more than the {} bytes that a file may have: split it", self.bytes_max))
+        })?;
+        Ok(read)
+    }
 }
 
 struct Counted<R> {
@@ -328,7 +347,7 @@ impl FileReader {
             column: bad.column,
             reason: bad.reason,
             message: bad.message,
-            raw_text: record.text.chars().take(RAW_CHARACTERS_MAX).collect(),
+            raw_text: if bad.reason == Bad::TOO_LONG { record.text.chars().take(TOO_LONG_CHARACTERS_KEPT).collect() } else { record.text.to_owned() },
             header: self.header.as_ref().map(|header| header.text.clone()),
         }
     }

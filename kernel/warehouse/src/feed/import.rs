@@ -39,6 +39,7 @@ pub(crate) struct Importer {
     pub(super) visitors: VisitorKey,
     pub(super) slices: Slices,
     pub(super) file_bytes_max: u64,
+    pub(super) keys_in_memory: usize,
     /// Replays are one at a time: that a row still waits is checked before its batch is made.
     pub(super) replaying: tokio::sync::Mutex<()>,
     /// Uploads enter the inbox one at a time: whether the same file is there is checked before.
@@ -93,6 +94,7 @@ impl Importer {
             inbox: Inbox::open(settings.dir.join("inbox"))?,
             visitors: VisitorKey::open(&settings.dir.join("visitor.key"))?,
             file_bytes_max: settings.file_bytes_max,
+            keys_in_memory: settings.keys_in_memory,
             replaying: tokio::sync::Mutex::new(()),
             entering: tokio::sync::Mutex::new(()),
             limits: ChunkLimits { bytes_max: settings.chunk_bytes.max(1), lines_max: settings.chunk_lines.max(1) as u64 },
@@ -212,7 +214,14 @@ impl Importer {
     async fn import(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
         let _turn = self.turns.acquire().await.map_err(|_| WarehouseError::Closing)?;
         let _of_period = self.turn_of_period(uploaded).await;
-        let outcome = self.import_file(uploaded, state).await;
+        let outcome = loop {
+            let contracts = self.contracts.feeds();
+            match self.import_file(uploaded, state).await {
+                // Its table has other columns now. What is committed stays, and the rest is read by the new contract.
+                Err(WarehouseError::Storage { .. }) if !Arc::ptr_eq(&contracts, &self.contracts.feeds()) => {}
+                outcome => break outcome,
+            }
+        };
         match &outcome {
             Ok(_) => self.inbox.remove(uploaded)?,
             Err(error @ (WarehouseError::FileTooBad { .. } | WarehouseError::FileRefused { .. })) => {

@@ -65,6 +65,10 @@ impl Inbox {
         Ok(Inbox { dir })
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A fresh place to receive bytes in.
     pub(super) fn part(&self) -> PathBuf {
         let name: String = kernel_base::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -24,6 +24,9 @@ use crate::{
 /// The permission to see quarantined rows with their raw text.
 pub(super) const PERMISSION: &str = "ingest.quarantine";
 
+// Limit: raw text of one page, a quarter of what a client of gRPC takes by default: rows have up to 64 KiB each.
+const PAGE_TEXT_BYTES_MAX: usize = 1 << 20;
+
 const COLUMNS: [&str; 12] =
     ["quarantine_id", "feed", "city", "file_name", "file_sha256", "line", "column_name", "reason", "message", "raw_text", "header", "quarantined_at"];
 
@@ -70,8 +73,19 @@ pub(crate) async fn list(importer: &Importer, context: &CallContext, request: Li
         rows_max: page.size + 1,
     };
     let mut kept = importer.quarantined(selection).await?;
+    let page = Page { size: page.size.min(fitting(&kept)), ..page };
     let next_page_token = page.finish(&mut kept, |kept| format!("{}/{}", kept.quarantined_at, kept.row.quarantine_id));
     Ok(ListQuarantineResponse { rows: kept.into_iter().map(|kept| kept.row).collect(), next_page_token })
+}
+
+/// How many rows fit a page by their text; one always does.
+fn fitting(kept: &[Kept]) -> usize {
+    let mut bytes = 0;
+    let fits = kept.iter().take_while(|kept| {
+        bytes += kept.row.raw_text.len();
+        bytes <= PAGE_TEXT_BYTES_MAX
+    });
+    fits.count().max(1)
 }
 
 /// The place in the order of rows that a page's token names.
@@ -96,10 +110,14 @@ impl Importer {
             Ok::<_, DataFusionError>((batches, replayed))
         };
         let (batches, replayed) = read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?;
-        let (batches, replayed) = (plain_text(batches)?, plain_text(replayed)?);
+        let (batches, replayed) = (plain(batches)?, plain(replayed)?);
         let replayed: HashSet<&str> = replayed.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
         Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| kept(batch, row, &replayed)).collect::<Vec<_>>()).collect())
     }
+}
+
+fn plain(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, WarehouseError> {
+    batches.into_iter().map(plain_text).collect()
 }
 
 /// Leaves out the rows that were replayed, or whose file counts no more.
@@ -147,7 +165,7 @@ impl Importer {
         };
         let resolved = self.resolved(snapshot).await?;
         let read = async { unresolved(rows.filter(condition)?, resolved)?.select_columns(columns)?.collect().await };
-        plain_text(read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?)
+        plain(read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?)
     }
 
     /// The rows that wait no more, none before the first.

@@ -10,7 +10,7 @@ use super::{
     FeedContract, Importer,
     duplicates::KeyDigest,
     file_import::newest_at,
-    file_reader::{Origin, RAW_CHARACTERS_MAX, read_alone},
+    file_reader::{Origin, read_alone},
     import::{hex, signed},
     quarantine::{Kept, PERMISSION, Selection},
     row::Bad,
@@ -24,6 +24,9 @@ use crate::{
 
 // Limit: rows of one replay, as the contract of ReplayQuarantine says.
 const ROWS_MAX: usize = 10_000;
+
+// Limit: rows that wait for their number that are read again at once, each of up to 64 KiB.
+const WAITING_AT_ONCE: usize = 2_000;
 
 /// Rows of one file that can be read now.
 struct Readable {
@@ -104,7 +107,7 @@ impl Importer {
                     reason: Some(Bad::NUMBER_UNKNOWN),
                     after,
                     include_replayed: false,
-                    rows_max: ROWS_MAX,
+                    rows_max: WAITING_AT_ONCE,
                 };
                 let waiting = self.quarantined(selection).await?;
                 let Some(last) = waiting.last() else {
@@ -125,8 +128,8 @@ impl Importer {
         let mut readable: BTreeMap<(String, String), Readable> = BTreeMap::new();
         for kept in waiting {
             let text = corrected.unwrap_or(&kept.row.raw_text);
-            // A text that was cut off may read as one that was not.
-            if corrected.is_none() && text.chars().count() >= RAW_CHARACTERS_MAX {
+            // It was cut off, and may read as one that was not.
+            if corrected.is_none() && kept.row.reason == Bad::TOO_LONG {
                 replayed.still_bad += 1;
                 continue;
             }

@@ -29,12 +29,15 @@ impl Bad {
     /// A service number that nobody is known to have had on that day. Such a row is not wrong: it waits for the assignment.
     pub(super) const NUMBER_UNKNOWN: &'static str = "NUMBER_UNKNOWN";
 
+    /// A record beyond the limit: not all of it is kept.
+    pub(super) const TOO_LONG: &'static str = "LINE_TOO_LONG";
+
     pub(super) fn new(reason: &'static str, message: String) -> Bad {
         Bad { column: None, reason, message }
     }
 
     pub(super) fn too_long() -> Bad {
-        Bad::new("LINE_TOO_LONG", format!("expected at most {} bytes in a line; found more", super::lines::LINE_BYTES_MAX))
+        Bad::new(Bad::TOO_LONG, format!("expected at most {} bytes in a line; found more", super::lines::LINE_BYTES_MAX))
     }
 
     fn in_column(self, column: &ColumnContract) -> Bad {

@@ -281,3 +281,27 @@ async fn a_contract_is_tried_on_a_sample_and_nothing_is_written() {
     assert!(kernel.quarantine(&foshan, "misc.usage").await.is_empty() && kernel.statuses(&foshan, "misc.usage").await.is_empty());
     assert_eq!(std::fs::read_dir(kernel.settings.dir.join("inbox")).unwrap().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_grows_while_a_file_comes_in_loses_neither_rows_nor_columns() {
+    const ROWS: usize = 2_000;
+    const COLUMNS: i64 = 12;
+    let kernel = Kernel::start_with(|settings| settings.chunk_lines = 50).await;
+    let foshan = city_caller("440600");
+    kernel.put_dataset(VISIT, 0).await.unwrap();
+    kernel.put_feed(VISIT_FEED, 0).await.unwrap();
+    let lines: String = (0..ROWS).map(|visit| format!("v{visit},2026-01-02 10:00:00,{}\n", visit % 9)).collect();
+    let file = format!("id,came,count\n{lines}");
+    let widening = async {
+        let mut document = VISIT.to_owned();
+        for revision in 1..=COLUMNS {
+            document.push_str(&format!("  - {{name: more{revision}, type: text, nullable: true, class: internal, meaning: m}}\n"));
+            kernel.put_dataset(&document, revision).await.unwrap();
+        }
+    };
+    let (taken, ()) = tokio::join!(kernel.import(&foshan, "halls.visit", "halls.visit.440600.20260102.csv", file.as_bytes()), widening);
+    assert_eq!(taken.unwrap().rows_taken, ROWS as i64);
+    let sql = format!("select count(*), count(distinct visit_id), sum(visitors), count(more1), count(more{COLUMNS}) from hall_visit");
+    let visitors: usize = (0..ROWS).map(|visit| visit % 9).sum();
+    assert_eq!(kernel.table(&foshan, &sql).await, [format!("{ROWS}|{ROWS}|{visitors}|0|0")]);
+}

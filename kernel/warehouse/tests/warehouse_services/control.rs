@@ -72,6 +72,20 @@ async fn a_file_that_is_not_what_its_control_file_says_is_refused_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_small_file_with_more_text_than_a_file_may_have_is_refused_whole() {
+    let kernel = Kernel::start_with(|settings| (settings.file_bytes_max, settings.chunk_lines) = (20_000, 100)).await;
+    let foshan = city_caller("440600");
+    kernel.send(&foshan, &numbers(9)).await.unwrap();
+    let bomb = Sent::new(NAME, &(0..1_000).map(|events| usage(number(1), "a", "20260102", events)).collect::<String>());
+    assert!(bomb.bytes.len() < 20_000, "{} bytes compressed", bomb.bytes.len());
+    let status = kernel.send(&foshan, &bomb).await.unwrap_err();
+    assert_eq!(reason(&status), "FILE_REFUSED", "{status:?}");
+    assert!(status.message().contains("its text has more than the 20000 bytes that a file may have: split it"), "{}", status.message());
+    assert_eq!(kernel.number(&foshan, "select count(*) from usage").await, 0, "the chunks before were taken back");
+    assert_eq!(std::fs::read_dir(kernel.settings.dir.join("inbox")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_file_gives_the_period_that_the_name_does_not() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");

@@ -155,8 +155,8 @@ async fn open(settings: &WarehouseSettings, clock: &Clock) -> Warehouse {
 
 /// The two services as the bus mounts them; the context travels in the request.
 fn bus(warehouse: &Warehouse) -> BusClient {
-    let routes = Routes::new(IngestServer::new(warehouse.ingest_service())).add_service(WarehouseServer::new(warehouse.warehouse_service()));
     let bus = BusClient::default();
+    let routes = Routes::new(IngestServer::new(warehouse.ingest_service())).add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())));
     bus.bind(BusService::new(routes));
     bus
 }

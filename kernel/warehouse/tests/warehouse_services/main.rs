@@ -6,6 +6,7 @@ mod completeness;
 mod contracts;
 mod control;
 mod drop_folder;
+mod faults;
 mod feeds;
 mod folders;
 mod isolation;

@@ -1,4 +1,4 @@
-use backplane_proto::ingest::v1::{Completeness, ListCompletenessRequest};
+use backplane_proto::ingest::v1::{Completeness, ListCompletenessRequest, ListQuarantineRequest};
 
 use crate::{
     kernel::{Kernel, city_caller, province},
@@ -49,6 +49,32 @@ async fn a_row_with_an_unknown_number_waits_and_comes_in_with_its_assignment() {
     let kernel = kernel.restarted(|_| {}).await;
     assert_eq!(kernel.table(&foshan, USAGE).await, expected);
     assert_eq!(completeness(&kernel, "misc.usage", "202601").await.rows_waiting, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_record_waits_whole_and_pages_of_long_ones_are_short() {
+    const TICKETS: usize = 40;
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    // 60,000 bytes in UTF-8.
+    let complaint = "网".repeat(20_000);
+    let header = "ticket_no,caller_no,accept_time,ticket_type,accept_channel,about_channel,prod_id,pkg_id,class_code,class_version,content,staff_id,close_time,close_type,satisfied\n";
+    let line = |ticket: usize| format!("t{ticket},13900000001,2026-01-02 10:00:00,1,hotline,,,,,,{complaint},,,,\n");
+    let file = Sent::new("service.ticket.440600.20260102.csv", &(header.to_owned() + &(0..TICKETS).map(line).collect::<String>()));
+    assert_eq!(kernel.send(&foshan, &file).await.unwrap().rows_quarantined, TICKETS as i64);
+    let (mut pages, mut request) =
+        (Vec::new(), ListQuarantineRequest { feed: "service.ticket".to_owned(), page_size: 1_000, ..ListQuarantineRequest::default() });
+    loop {
+        let page = kernel.ingest(&foshan).list_quarantine(request.clone()).await.unwrap().into_inner();
+        pages.push(page.rows.len());
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert!(pages.iter().all(|rows| *rows <= 17) && pages.iter().sum::<usize>() == TICKETS, "{pages:?}");
+    kernel.send(&foshan, &assignments("202601", "13900000001|1|20200101|\\N\n")).await.unwrap();
+    assert_eq!(kernel.table(&foshan, "select count(*), min(length(text)), max(length(text)) from ticket").await, [format!("{TICKETS}|20000|20000")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

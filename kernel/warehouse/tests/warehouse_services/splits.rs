@@ -39,7 +39,8 @@ fn sent_in_parts(prefix: &str, suffix: &str, lines: &[String], part_of: &[Index]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_of_usage_in_parts_gives_the_rows_of_the_whole() {
-    let kernel = Kernel::start().await;
+    // So few that most earlier keys are looked up on disk.
+    let kernel = Kernel::start_with(|settings| settings.keys_in_memory = 2).await;
     let (foshan, day) = (city_caller("440600"), 10);
     kernel.send(&foshan, &numbers(9)).await.unwrap();
     kernel.allow_bad_rows("misc.usage").await;
