@@ -1,6 +1,6 @@
 //! Contracts of feeds and datasets through the command line: read, tried, put in force while the kernel runs, refused with the place of the mistake.
 
-use backplane_tests::{FOSHAN, Kernel};
+use backplane_tests::{FOSHAN, Kernel, portal_traffic};
 use serde_json::Value;
 
 const DATASET: &str = "name: complaint_count
@@ -134,4 +134,25 @@ async fn contracts_are_the_provinces_to_put() {
     let refusal = kernel.cli_err(&["feed", "put", &feed, "--token", &token]);
     assert!(refusal.contains("PERMISSION_MISSING") && refusal.contains("ingest.contracts"), "{refusal}");
     assert!(kernel.cli_ok(&["feed", "list", "--token", &token]).contains("misc.usage"));
+}
+
+#[tokio::test]
+async fn a_breaking_change_names_the_feeds_and_plugins_that_rely_on_the_dataset() {
+    let wasm = std::fs::read(portal_traffic()).unwrap();
+    let kernel = Kernel::start().await;
+    let version = kernel.install(&wasm).await.unwrap();
+    let contract = kernel.cli_ok(&["dataset", "show", "interaction"]);
+    let narrower: Vec<&str> = contract.lines().filter(|line| !line.contains("{name: page,")).collect();
+    let narrower = file(&kernel, "narrower.yaml", &narrower.join("\n"));
+    let refusal = kernel.cli_err(&["dataset", "put", &narrower]);
+    assert!(refusal.contains("CONTRACT_BREAKS") && refusal.contains("the column 'page' is gone"), "{refusal}");
+    assert!(refusal.contains("feeds that write it: portal.access, portal.click; plugins that read it: none"), "{refusal}");
+
+    kernel.enable(&version, FOSHAN).await.unwrap();
+    let refusal = kernel.cli_err(&["dataset", "put", &narrower]);
+    assert!(refusal.contains(&format!("plugins that read it: portal-traffic {}", version.version)), "{refusal}");
+    // Who may not see plugins learns that there may be some, and which right is missing.
+    let token = kernel.account("contracts", &["warehouse.contracts"], &["440000"]).await;
+    let refusal = kernel.cli_err(&["dataset", "put", &narrower, "--token", &token]);
+    assert!(refusal.contains("plugins that read it: could not be asked") && refusal.contains("plugin.read"), "{refusal}");
 }

@@ -85,7 +85,7 @@ impl Kernel {
             .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
             .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection))
             .add_service(AuthServer::new(auth.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-            .add_service(WarehouseServer::new(warehouse.warehouse_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(IngestServer::new(warehouse.ingest_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(PluginsServer::new(host.plugins_service()).max_decoding_message_size(MESSAGE_BYTES_MAX));
         let corridor = corridor(Arc::clone(&access), routes, BoxCloneSyncService::new(host.fallback()));

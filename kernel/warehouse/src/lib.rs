@@ -15,6 +15,7 @@ mod warehouse;
 mod contract;
 mod contracts;
 mod day;
+mod put_dataset;
 mod rows;
 mod timestamp;
 

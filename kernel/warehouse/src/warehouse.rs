@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use backplane_proto::{ingest::v1::ingest_server, warehouse::v1::warehouse_server};
-use kernel_base::Clock;
+use kernel_base::{BusClient, Clock};
 use kernel_storage::RowStore;
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -62,9 +62,9 @@ impl Warehouse {
         Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, appender, importer, queries, engine }) })
     }
 
-    /// Reading, as the bus mounts it.
-    pub fn warehouse_service(&self) -> impl warehouse_server::Warehouse + use<> {
-        WarehouseService::new(self.inner.clone())
+    /// Reading, as the bus mounts it; over the bus it asks who relies on a dataset.
+    pub fn warehouse_service(&self, bus: BusClient) -> impl warehouse_server::Warehouse + use<> {
+        WarehouseService::new(self.inner.clone(), bus)
     }
 
     /// Writing, as the bus mounts it.

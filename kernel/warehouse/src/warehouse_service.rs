@@ -4,19 +4,20 @@ use backplane_proto::warehouse::v1::{
     Dataset, DatasetContract, DescribeDatasetRequest, GetDatasetContractRequest, ListDatasetsRequest, ListDatasetsResponse, PutDatasetRequest,
     PutDatasetResponse, QueryRequest, warehouse_server,
 };
-use kernel_base::{Page, context_of};
+use kernel_base::{BusClient, Page, context_of};
 use tonic::{Request, Response, Status};
 
-use crate::{contracts::Draft, datasets, error::WarehouseError, query, warehouse::Inner};
+use crate::{datasets, error::WarehouseError, put_dataset, query, warehouse::Inner};
 
 /// `backplane.warehouse.v1.Warehouse`: the door; the verbs are in files of their own.
 pub(crate) struct WarehouseService {
     inner: Arc<Inner>,
+    bus: BusClient,
 }
 
 impl WarehouseService {
-    pub(crate) fn new(inner: Arc<Inner>) -> WarehouseService {
-        WarehouseService { inner }
+    pub(crate) fn new(inner: Arc<Inner>, bus: BusClient) -> WarehouseService {
+        WarehouseService { inner, bus }
     }
 }
 
@@ -50,12 +51,7 @@ impl warehouse_server::Warehouse for WarehouseService {
 
     async fn put_dataset(&self, request: Request<PutDatasetRequest>) -> Result<Response<PutDatasetResponse>, Status> {
         let context = context_of(&request)?;
-        let (inner, PutDatasetRequest { document, after_revision }) = (self.inner.clone(), request.into_inner());
-        let put = async move {
-            let draft = Draft { document: &document, after_revision, principal: context.caller_id() };
-            inner.contracts.put_dataset(&inner.lake, draft).await
-        };
-        let (name, revision) = self.inner.engine.run(put).await?;
-        Ok(Response::new(PutDatasetResponse { name, revision }))
+        let (inner, bus) = (self.inner.clone(), self.bus.clone());
+        Ok(Response::new(self.inner.engine.run(async move { put_dataset::put(&inner, &bus, context, request.into_inner()).await }).await?))
     }
 }
