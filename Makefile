@@ -36,7 +36,7 @@ check: toolchain ## Formatting and lints, of the kernel and of the plugins
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 	cd tests/guests && cargo fmt --all --check
 
-bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, feeds or memory for one of them)
+bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, province or memory for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
 build: toolchain ## The kernel and the command line

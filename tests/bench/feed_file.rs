@@ -30,6 +30,8 @@ const FIELDS: &str = "separator: \"|\"\nfields: [customer, product, day, times, 
 
 impl Form {
     pub(crate) const SEPARATED: Form = Form { name: "bench.usage", contract: "format: separated\n", write: separated };
+    /// A row each customer, product and day: what comes twice is dropped.
+    pub(crate) const KEYED: Form = Form { name: "bench.keyed", contract: "format: separated\ndrops_duplicates: true\n", write: keyed };
     pub(crate) const GB18030: Form = Form { name: "bench.gb18030", contract: "format: separated\nencoding: gb18030\n", write: separated_in_gb18030 };
     pub(crate) const JSON: Form = Form { name: "bench.json", contract: "format: json_lines\n", write: json };
 
@@ -96,6 +98,13 @@ fn separated(to: &mut dyn Write, row: u64) -> io::Result<()> {
     let (yuan, fen) = row.fee();
     let Row { customer, product, day, times, items, seconds, kb, failed, .. } = row;
     writeln!(to, "{customer}|P{product:04}|202610{day:02}|{times}|{items}|{seconds}|{kb}|{yuan}.{fen:02}|{}|{failed}", times - failed)
+}
+
+/// Each row has a customer of its own.
+fn keyed(to: &mut dyn Write, row: u64) -> io::Result<()> {
+    let (yuan, fen) = Row::of(row).fee();
+    let Row { product, day, times, items, seconds, kb, failed, .. } = Row::of(row);
+    writeln!(to, "{}|P{product:04}|202610{day:02}|{times}|{items}|{seconds}|{kb}|{yuan}.{fen:02}|{}|{failed}", 1_000_000_000 + row, times - failed)
 }
 
 /// The product's code in Chinese, as BOSS would have it: 产品, `b2fa c6b7`.

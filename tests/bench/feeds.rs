@@ -1,19 +1,25 @@
 //! A file of a feed from the door to the disk, against DuckDB reading the same text into a table on disk; and the kernel's memory while a large one goes through.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use backplane_tests::{FeedFile, Kernel, import, python, repository};
+use backplane_tests::{FeedFile, Kernel, Province, import, import_all, python, repository};
+use sample_province::FileTotal;
 
 use crate::{feed_file::Form, timing::median};
 
 const ROWS: u64 = 3_000_000;
 const ROUNDS: usize = 3;
 const THREADS: &str = "2";
-/// About 1.5 GB.
-const LARGE_ROWS: u64 = 30_000_000;
+/// 0.2, 1.6 and 10 GB.
+const LARGER_ROWS: [u64; 3] = [4_000_000, 30_000_000, 190_000_000];
+/// A province whose months have tens of thousands of rows in a file.
+const CUSTOMERS: u32 = 20_000;
+/// As `feed load` sends: the kernel imports two at a time while the others' uploads go on.
+const GROUPS_AT_ONCE: usize = 4;
 
 /// Rows per second per form.
 pub(crate) async fn run() {
@@ -41,14 +47,39 @@ pub(crate) async fn run() {
     }
 }
 
-/// Peak memory while a large file goes through.
+/// Peak memory while larger and larger files go through, of a feed that drops duplicates: the one thing that could grow with a file.
 pub(crate) async fn memory() {
     let folder = tempfile::tempdir().unwrap();
-    println!("\nmemory of the kernel while a file goes through (aim: the same for a larger file)");
-    for rows in [LARGE_ROWS / 8, LARGE_ROWS] {
-        let (path, bytes) = Form::SEPARATED.file(folder.path(), rows).unwrap();
-        let (time, peak) = import_once(&Form::SEPARATED, &path, rows).await;
-        println!("{:>8.0} MB: peak RSS {peak:.0} MB, {:.0} s", bytes as f64 / 1e6, time.as_secs_f64());
+    println!("\nmemory of the kernel while a file goes through (aim: bounded)");
+    for rows in LARGER_ROWS {
+        let (path, bytes) = Form::KEYED.file(folder.path(), rows).unwrap();
+        let (time, peak) = import_once(&Form::KEYED, &path, rows).await;
+        println!("{:>8.0} MB, {rows} rows: peak RSS {peak:.0} MB, {:.0} s", bytes as f64 / 1e6, time.as_secs_f64());
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// Each feed's files of the sample province, as its platform would send them: what many small files cost, besides their rows.
+pub(crate) async fn province() {
+    let province = Province::of(CUSTOMERS);
+    let kernel = Kernel::start().await;
+    println!("\neach feed's files of a province of {CUSTOMERS} customers, through ImportFile to the disk");
+    println!("{:>20}  {:>6}  {:>9}  {:>8}  {:>10}  {:>8}", "feed", "files", "rows", "MB", "rows/s", "ms/file");
+    // The numbers first, since the others name them.
+    let mut feeds: BTreeMap<_, BTreeMap<&str, Vec<&FileTotal>>> = BTreeMap::new();
+    for total in &province.summary.files {
+        feeds.entry((total.feed != "boss.number", total.feed)).or_default().entry(&total.city).or_default().push(total);
+    }
+    for ((_, feed), cities) in feeds {
+        let files: Vec<&FileTotal> = cities.values().flatten().copied().collect();
+        let rows: u64 = files.iter().map(|total| total.rows()).sum();
+        let bytes: u64 = files.iter().map(|total| province.file(total).path.metadata().unwrap().len()).sum();
+        let groups = cities.into_values().map(|files| files.into_iter().map(|total| province.file(total)).collect()).collect();
+        let start = Instant::now();
+        import_all(&kernel.call, groups, GROUPS_AT_ONCE, |_, _| true).await.unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        let (megabytes, per_file) = (bytes as f64 / 1e6, seconds * 1e3 / files.len() as f64);
+        println!("{feed:>20}  {:>6}  {rows:>9}  {megabytes:>8.1}  {:>10.0}  {per_file:>8.1}", files.len(), rows as f64 / seconds);
     }
 }
 

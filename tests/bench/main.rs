@@ -48,6 +48,9 @@ fn main() {
         if is_asked("feeds") {
             feeds::run().await;
         }
+        if is_asked("province") {
+            feeds::province().await;
+        }
         if is_asked("memory") {
             feeds::memory().await;
         }

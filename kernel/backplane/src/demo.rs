@@ -23,6 +23,7 @@ use crate::{
     plugin,
     serve::stop_signal,
 };
+use province::Province;
 use setup::Setup;
 
 #[derive(Args)]
@@ -75,13 +76,13 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     outcome
 }
 
-async fn play(arguments: &DemoArguments, mut setup: Setup, wasm: &Path, province: &Path, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
+async fn play(arguments: &DemoArguments, mut setup: Setup, wasm: &Path, province: &Province, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     say(format!("4/5 importing the province's files and {}", arguments.log.display()));
-    setup.import(province, &arguments.log).await?;
+    setup.import(&province.files, &arguments.log).await?;
     say("5/5 installing and enabling portal-traffic in Foshan and Dongguan, and issuing tokens");
     setup.enable_plugin(wasm).await?;
     setup.issue_tokens().await?;
-    let commands = commands::commands(&setup).await?;
+    let commands = commands::commands(&setup, province).await?;
     if arguments.check {
         return commands::check(&commands);
     }

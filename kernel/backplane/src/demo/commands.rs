@@ -2,7 +2,10 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::setup::{DONGGUAN, FOSHAN, Setup, WITHOUT_RIGHT};
+use super::{
+    province::Province,
+    setup::{DONGGUAN, FOSHAN, Setup, WITHOUT_RIGHT},
+};
 use crate::output::say;
 
 /// A command that the demo prints, and what the demo-check holds it to.
@@ -16,13 +19,17 @@ pub(super) struct DemoCommand {
 
 enum Expected {
     /// The answer contains this.
-    Answer(&'static str),
+    Answer(String),
     /// The command is refused, and says this.
-    Refusal(&'static str),
+    Refusal(String),
 }
 
 /// The commands for what was set up. Tokens stand in shell variables, so that what is copied stays short.
-pub(super) async fn commands(setup: &Setup) -> anyhow::Result<Vec<DemoCommand>> {
+pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Result<Vec<DemoCommand>> {
+    let (late_feed, late_period) = province.late_file()?;
+    let late_month: String = late_period.chars().take(6).collect();
+    let late = province.late.display();
+    let administrator = setup.administrator.token.as_deref().unwrap_or_default();
     let (from, to) = setup.period().await?;
     let request = format!(r#"{{"from": "{from}", "to": "{to}"}}"#);
     let address = &setup.administrator.address;
@@ -38,7 +45,7 @@ pub(super) async fn commands(setup: &Setup) -> anyhow::Result<Vec<DemoCommand>> 
             what: "Foshan's traffic, with curl (Connect JSON)",
             shell: curl(foshan),
             needs: Some("curl"),
-            expected: Expected::Answer("\"requests\""),
+            expected: Expected::Answer("\"requests\"".to_owned()),
         },
         DemoCommand {
             what: "the same with grpcurl (reflection needs the token too)",
@@ -46,31 +53,43 @@ pub(super) async fn commands(setup: &Setup) -> anyhow::Result<Vec<DemoCommand>> 
                 r#"grpcurl -plaintext -reflect-header "authorization: Bearer {foshan}" -rpc-header "authorization: Bearer {foshan}" -d '{request}' {authority} {method}"#
             ),
             needs: Some("grpcurl"),
-            expected: Expected::Answer("\"requests\""),
+            expected: Expected::Answer("\"requests\"".to_owned()),
         },
         DemoCommand {
             what: "the same with backplane",
             shell: format!(r#"{binary} plugin call --address {address} --token {foshan} {method} '{request}'"#),
             needs: None,
-            expected: Expected::Answer("\"requests\""),
+            expected: Expected::Answer("\"requests\"".to_owned()),
         },
         DemoCommand {
             what: "Dongguan's token gets Dongguan's figures",
             shell: curl(dongguan),
             needs: Some("curl"),
-            expected: Expected::Answer("\"requests\""),
+            expected: Expected::Answer("\"requests\"".to_owned()),
         },
         DemoCommand {
             what: "a token without the right is refused, and told what is missing",
             shell: curl(reader),
             needs: Some("curl"),
-            expected: Expected::Refusal("portal_traffic.read"),
+            expected: Expected::Refusal("portal_traffic.read".to_owned()),
         },
         DemoCommand {
             what: "SQL on the same rows",
             shell: format!(r#"{binary} query --address {address} --token {foshan} "{sql}""#),
             needs: None,
-            expected: Expected::Answer("requests"),
+            expected: Expected::Answer("requests".to_owned()),
+        },
+        DemoCommand {
+            what: "one city's file of a day is late: that month is not complete",
+            shell: format!(r#"{binary} feed completeness --address {address} --token {administrator} {late_month} {late_feed}"#),
+            needs: None,
+            expected: Expected::Answer(late_period),
+        },
+        DemoCommand {
+            what: "it comes: load it, and ask again",
+            shell: format!(r#"{binary} feed load --address {address} --token {administrator} {late}"#),
+            needs: None,
+            expected: Expected::Answer(late_feed),
         },
     ])
 }
@@ -97,7 +116,7 @@ pub(super) fn check(commands: &[DemoCommand]) -> anyhow::Result<()> {
         }
         let output = Command::new("sh").arg("-c").arg(&command.shell).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (Expected::Answer(expected) | Expected::Refusal(expected)) = command.expected;
+        let (Expected::Answer(expected) | Expected::Refusal(expected)) = &command.expected;
         let refused = text.contains("permission_denied");
         if !text.contains(expected) || refused != matches!(command.expected, Expected::Refusal(_)) {
             bail!("{}: expected {expected}, got: {text}{}", command.what, String::from_utf8_lossy(&output.stderr));

@@ -14,22 +14,51 @@ struct Made {
     seed: u64,
 }
 
+/// Where the files of the sample province are.
+pub(super) struct Province {
+    pub(super) files: PathBuf,
+    /// What comes late, for the newcomer to load.
+    pub(super) late: PathBuf,
+}
+
+impl Province {
+    /// Feed and period of the file that comes late.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(super) fn late_file(&self) -> anyhow::Result<(String, String)> {
+        let first = |folder: &Path| -> anyhow::Result<PathBuf> {
+            let entry =
+                std::fs::read_dir(folder)?.next().with_context(|| format!("{} is empty: remove the demo's folder and start again", folder.display()))?;
+            Ok(entry?.path())
+        };
+        let of_feed = first(&self.late)?;
+        let (feed, file) = (of_feed.file_name().and_then(|name| name.to_str()), first(&of_feed)?);
+        let feed = feed.context("a folder of a feed has its name")?.to_owned();
+        // `<feed>.<city>.<period>.<ending>`, and perhaps `.ctl`.
+        let rest = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(&format!("{feed}.")));
+        let period = rest.and_then(|rest| rest.split('.').nth(1)).with_context(|| format!("{} is not named as a feed's file", file.display()))?;
+        Ok((feed, period.to_owned()))
+    }
+}
+
 /// Writes the files of the sample province below the folder, once; gives where they are.
 ///
 /// # Errors
 /// When an earlier run made another province there, or the disk does not take it.
-pub(super) fn write(dir: &Path, customers: u32, seed: u64) -> anyhow::Result<PathBuf> {
-    let (out, note, asked) = (dir.join("province"), dir.join("province.json"), Made { customers, seed });
+pub(super) fn write(dir: &Path, customers: u32, seed: u64) -> anyhow::Result<Province> {
+    let province = Province { files: dir.join("province"), late: dir.join("late") };
+    let (out, note, asked) = (&province.files, dir.join("province.json"), Made { customers, seed });
     if let Ok(text) = std::fs::read(&note) {
         let made: Made = serde_json::from_slice(&text).with_context(|| format!("{} cannot be read", note.display()))?;
         if made != asked {
             bail!("{} has a province of {} customers and seed {}: remove the folder, or ask for that one", dir.display(), made.customers, made.seed);
         }
-        return Ok(out);
+        return Ok(province);
     }
     // Of a run that was cut off.
-    if out.exists() {
-        std::fs::remove_dir_all(&out).with_context(|| format!("cannot clear {}", out.display()))?;
+    for folder in [out, &province.late].into_iter().filter(|folder| folder.exists()) {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
     }
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} cities, {eta} left, {msg}")?);
@@ -38,9 +67,10 @@ pub(super) fn write(dir: &Path, customers: u32, seed: u64) -> anyhow::Result<Pat
         bar.set_position(progress.cities_done as u64);
         bar.set_message(format!("{} rows", progress.rows));
     };
-    let summary = generate(&Options { customers, seed, ..Options::default() }, &out, &mut show)?;
+    let summary = generate(&Options { customers, seed, ..Options::default() }, out, &mut show)?;
+    std::fs::rename(out.join("late"), &province.late).context("cannot set aside what comes late")?;
     bar.finish_and_clear();
     say(format!("    {} rows, {} MB in {} files", summary.rows, summary.bytes / 1_000_000, summary.files.len()));
     std::fs::write(&note, serde_json::to_vec(&asked)?)?;
-    Ok(out)
+    Ok(province)
 }
