@@ -13,6 +13,7 @@ use backplane_proto::{
 use backplane_tests::{FOSHAN, Kernel, binary, reason};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use tokio::net::TcpStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, body::Body, client::GrpcService};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -36,6 +37,22 @@ fn post(kernel: &Kernel, method: &str, headers: &[&str], json: &str) -> (u16, se
     arguments.extend(["-d", json, &url]);
     let (status, body) = curl(&arguments);
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+/// Calls with an empty message and a deadline, as a client that does not watch the time itself; gives the headers of the answer. Not curl: the kernel answers before
+/// it has read the message, and curl 7.88 then loses the answer when it comes before the message is sent.
+async fn without_clock(kernel: &Kernel, method: &str, timeout: &str) -> http::HeaderMap {
+    let stream = TcpStream::connect(kernel.address.trim_start_matches("http://")).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("{}/{method}", kernel.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", timeout)
+        .header("authorization", format!("Bearer {}", kernel.token));
+    let (answer, mut body) = client.ready().await.unwrap().send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+    answer.await.unwrap().headers().clone()
 }
 
 /// Sends raw bytes as the body of a gRPC request and gives the status of the answer.
@@ -147,15 +164,8 @@ async fn a_message_of_a_gigabyte_is_refused_at_its_header() {
 #[tokio::test]
 async fn a_deadline_holds_for_native_calls_and_over_json() {
     let kernel = Kernel::start().await;
-    // A client that would not watch the time itself.
-    let message = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(message.path(), [0, 0, 0, 0, 0]).unwrap();
-    let authorization = format!("authorization: Bearer {}", kernel.token);
-    let data = format!("@{}", message.path().display());
-    let url = format!("{}/backplane.warehouse.v1.Warehouse/ListDatasets", kernel.address);
-    let headers = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 1n", "-H", &authorization];
-    let (_, answer) = curl(&[&["--http2-prior-knowledge", "-i"], headers.as_slice(), &["--data-binary", &data, &url]].concat());
-    assert!(answer.contains("grpc-status: 4"), "{answer}");
+    let answer = without_clock(&kernel, "backplane.warehouse.v1.Warehouse/ListDatasets", "1n").await;
+    assert_eq!(answer["grpc-status"], "4", "{answer:?}");
 
     let (status, body) = post(&kernel, "backplane.warehouse.v1.Warehouse/ListDatasets", &["connect-timeout-ms: 0"], "{}");
     assert_eq!((status, body["code"].as_str().unwrap()), (504, "deadline_exceeded"));
