@@ -43,9 +43,9 @@ impl Form {
         )
     }
 
-    /// Writes so many rows, the same each time, and says where and how many bytes.
-    pub(crate) fn file(&self, folder: &Path, rows: u64) -> io::Result<(PathBuf, u64)> {
-        let path = folder.join(format!("{}.440600.202610.txt", self.name));
+    /// Writes so many rows of a city, the same each time, and says where and how many bytes.
+    pub(crate) fn file(&self, folder: &Path, city: &str, rows: u64) -> io::Result<(PathBuf, u64)> {
+        let path = folder.join(format!("{}.{city}.202610.txt", self.name));
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
         for row in 0..rows {
             (self.write)(&mut file, row)?;

@@ -40,6 +40,10 @@ mod opened;
 pub(crate) use commit::{LakeTransaction, Staged};
 pub(crate) use keys::{RowKey, key_is_one_of, row_keys};
 
+// Limit: rows of a row group, as many as DuckDB writes. The writer holds the first one of a file and counts each column's values in it to choose encodings; and
+// smaller ones let a scan skip more and use more cores.
+const ROW_GROUP_ROWS_MAX: usize = 122_880;
+
 /// The tables: a SQLite catalog and Parquet files, all through datafusion-ducklake, which only this folder names.
 ///
 /// A snapshot is the state after one commit and never changes. This process is the catalog's only writer, so the newest snapshot is known without asking.
@@ -95,7 +99,7 @@ impl Lake {
         let newest = provider.get_current_snapshot().map_err(failed("reading the newest snapshot"))?;
         Ok(Lake {
             metadata,
-            writer: writer.with_compression(Compression::SNAPPY),
+            writer: writer.with_compression(Compression::SNAPPY).with_max_row_group_rows(ROW_GROUP_ROWS_MAX),
             provider,
             runtime_env: runtime_env(store)?,
             tables: Mutex::new(Tables::default()),
