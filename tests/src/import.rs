@@ -2,6 +2,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    time::Duration,
     vec,
 };
 
@@ -9,11 +10,14 @@ use anyhow::Context;
 use backplane_proto::ingest::v1::{FileHeader, ImportFileRequest, ImportResult, import_file_request::Part, import_file_response::Part as Answer};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Request;
 
 use crate::Call;
 
 /// Limit: one piece of an upload, as the contract of ImportFile says.
 const CHUNK_BYTES: usize = 1 << 20;
+/// As long as a call may take: the benchmarks send 10 GB.
+const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Limit: pieces read ahead of the network.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -61,7 +65,9 @@ pub async fn import(call: &Call, file: &FeedFile) -> anyhow::Result<ImportResult
         }
         io::Result::Ok(())
     });
-    let mut answers = call.ingest().import_file(ReceiverStream::new(upload)).await?.into_inner();
+    let mut request = Request::new(ReceiverStream::new(upload));
+    request.set_timeout(TIMEOUT);
+    let mut answers = call.ingest().import_file(request).await?.into_inner();
     reading.await??;
     while let Some(answer) = answers.message().await? {
         if let Some(Answer::Result(result)) = answer.part {
