@@ -11,6 +11,10 @@ mod process;
 mod timing;
 mod warehouse;
 
+/// That of the binary, so that what runs in this process, peers among it, allocates as a kernel does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bench_v1 {
     tonic::include_proto!("bench.v1");

@@ -39,7 +39,8 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
     let binary = binary.display();
     let curl = |token: &str| format!(r#"curl -sS -H "Authorization: Bearer {token}" -H 'Content-Type: application/json' -d '{request}' {address}/{method}"#);
     let (foshan, dongguan, reader) = (setup.token(&FOSHAN), setup.token(&DONGGUAN), setup.token(&WITHOUT_RIGHT));
-    let sql = "select page, count(*) as requests from interaction group by page order by requests desc, page limit 5";
+    let sql =
+        format!("select page, count(*) as requests from interaction where at >= '{from}' and at < '{to}' group by page order by requests desc, page limit 5");
     Ok(vec![
         DemoCommand {
             what: "Foshan's traffic, with curl (Connect JSON)",

@@ -16,9 +16,11 @@ use crate::{
     rows::{Cell, value_at},
 };
 
-// Limit: runs of keys on disk for one slice. With the default of keys in memory that is 300 million rows, more than a file of 16 GiB has; each run takes 8 MiB of
-// memory for its filter and 112 MiB of disk. A larger slice is sent in days.
+// Limit: runs of keys on disk for one slice. With the default of keys in memory that is 300 million rows, about as many as a file of 16 GiB has; each run takes
+// 16 MiB of memory for its filter and 112 MiB of disk. A larger slice is sent in days.
 const RUNS_MAX: usize = 40;
+// Limit: runs that share a filter: its 128 MiB are the largest that there are. A key is looked up in few filters, each a miss of the processor's cache.
+const RUNS_OF_FILTER_MAX: usize = 8;
 // Keys that are read from disk at once: 4 KiB, as a disk reads.
 const BLOCK_KEYS: usize = 256;
 const KEY_BYTES: usize = size_of::<KeyDigest>();
@@ -30,8 +32,15 @@ pub(super) type KeyDigest = u128;
 pub(super) struct Duplicates {
     newest: HashSet<KeyDigest, BuildHasherDefault<Digested>>,
     newest_max: usize,
-    earlier: Vec<Run>,
+    earlier: Vec<Runs>,
     dir: PathBuf,
+}
+
+/// Runs with a filter that tells of nearly every key that is in none of them.
+struct Runs {
+    filter: Sbbf,
+    runs: Vec<Run>,
+    runs_max: usize,
 }
 
 impl Duplicates {
@@ -64,16 +73,21 @@ impl Duplicates {
     }
 
     fn is_earlier(&self, key: KeyDigest) -> Result<bool, WarehouseError> {
-        for run in &self.earlier {
-            if run.holds(key).map_err(WarehouseError::storage("reading the keys of a slice"))? {
-                return Ok(true);
+        for Runs { filter, runs, .. } in &self.earlier {
+            if !filter.check(&low_half(key)) {
+                continue;
+            }
+            for run in runs {
+                if run.holds(key).map_err(WarehouseError::storage("reading the keys of a slice"))? {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
     }
 
     fn spill(&mut self, file_name: &str) -> Result<(), WarehouseError> {
-        if self.earlier.len() == RUNS_MAX {
+        if self.earlier.iter().map(|earlier| earlier.runs.len()).sum::<usize>() == RUNS_MAX {
             let most = RUNS_MAX * self.newest_max;
             let problem = format!("it has more than {most} rows, and its feed drops duplicates within a slice: send it as a file for each day");
             return Err(WarehouseError::FileRefused { file_name: file_name.to_owned(), problem });
@@ -81,8 +95,30 @@ impl Duplicates {
         let mut keys: Vec<KeyDigest> = self.newest.drain().collect();
         keys.sort_unstable();
         let run = tempfile::tempfile_in(&self.dir).and_then(|file| Run::write(file, &keys));
-        self.earlier.push(run.map_err(WarehouseError::storage("writing the keys of a slice"))?);
+        let run = run.map_err(WarehouseError::storage("writing the keys of a slice"))?;
+        let last = match self.earlier.pop() {
+            Some(last) if last.runs.len() < last.runs_max => last,
+            full => {
+                self.earlier.extend(full);
+                Runs::new(RUNS_OF_FILTER_MAX.min(1 << self.earlier.len()), self.newest_max)
+            }
+        };
+        self.earlier.push(last.with(run, &keys));
         Ok(())
+    }
+}
+
+impl Runs {
+    /// For so many runs of so many keys.
+    fn new(runs_max: usize, keys: usize) -> Runs {
+        // Eighteen bits a key: of the keys that are not there, one in two thousand is looked for in the files.
+        Runs { filter: Sbbf::new_with_num_of_bytes(runs_max * keys * 9 / 4), runs: Vec::new(), runs_max }
+    }
+
+    fn with(mut self, run: Run, keys: &[KeyDigest]) -> Runs {
+        keys.iter().for_each(|key| self.filter.insert(&low_half(*key)));
+        self.runs.push(run);
+        self
     }
 }
 
@@ -92,29 +128,21 @@ struct Run {
     keys: usize,
     /// The first key of each block.
     firsts: Vec<KeyDigest>,
-    /// Tells of nearly every key that is not in the file.
-    filter: Sbbf,
 }
 
 impl Run {
     fn write(file: File, keys: &[KeyDigest]) -> io::Result<Run> {
-        // Nine bits a key: of the keys that are not there, one in forty is looked for in the file.
-        let mut filter = Sbbf::new_with_num_of_bytes(keys.len() * 9 / 8);
         let mut writer = BufWriter::new(&file);
         for key in keys {
-            filter.insert(&low_half(*key));
             writer.write_all(&key.to_le_bytes())?;
         }
         writer.flush()?;
         drop(writer);
         let firsts = keys.iter().step_by(BLOCK_KEYS).copied().collect();
-        Ok(Run { file, keys: keys.len(), firsts, filter })
+        Ok(Run { file, keys: keys.len(), firsts })
     }
 
     fn holds(&self, key: KeyDigest) -> io::Result<bool> {
-        if !self.filter.check(&low_half(key)) {
-            return Ok(false);
-        }
         let Some(block) = self.firsts.partition_point(|first| *first <= key).checked_sub(1) else {
             return Ok(false);
         };
