@@ -2,7 +2,7 @@
 //!
 //! A plugin compiles its protos in `build.rs` with `backplane_build::compile`, implements the generated trait, and hands it to [`export!`]:
 //!
-//! ```ignore
+//! ```text
 //! mod proto { include!(concat!(env!("OUT_DIR"), "/proto.rs")); }
 //! use proto::portal_traffic::v1::{PortalTraffic, PortalTrafficServer};
 //!
