@@ -28,9 +28,8 @@ impl Province {
     /// When it is gone.
     pub(super) fn late_file(&self) -> anyhow::Result<(String, String)> {
         let first = |folder: &Path| -> anyhow::Result<PathBuf> {
-            let entry =
-                std::fs::read_dir(folder)?.next().with_context(|| format!("{} is empty: remove the demo's folder and start again", folder.display()))?;
-            Ok(entry?.path())
+            let lacking = || format!("{} lacks the file that comes late: remove the demo's folder and start again", folder.display());
+            Ok(std::fs::read_dir(folder).with_context(lacking)?.next().with_context(lacking)??.path())
         };
         let of_feed = first(&self.late)?;
         let (feed, file) = (of_feed.file_name().and_then(|name| name.to_str()), first(&of_feed)?);
