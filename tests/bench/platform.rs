@@ -16,7 +16,6 @@ use prost_reflect::DescriptorPool;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tower::util::BoxCloneSyncService;
 
 /// The bus and the plugin host in this process, with the benchmark's plugin enabled in Foshan, and a door on loopback.
 pub(crate) struct Platform {
@@ -40,7 +39,7 @@ impl Platform {
         let settings = HostSettings { dir: dir.path().join("plugins"), limits: HostLimits::default() };
         let host = Host::open(settings, rows, Arc::clone(&access), bus.clone(), Clock::system()).await.unwrap();
         let routes = Routes::new(PluginsServer::new(host.plugins_service()));
-        let corridor = corridor(Arc::clone(&access), routes, BoxCloneSyncService::new(host.fallback()));
+        let corridor = corridor(Arc::clone(&access), routes, host.bus_service());
         bus.bind(corridor.clone());
 
         let token = auth.first_start().await.unwrap().unwrap();

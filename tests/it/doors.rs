@@ -201,14 +201,25 @@ async fn grpc_web_is_answered_over_http_1() {
 }
 
 #[tokio::test]
-async fn every_answer_names_its_trace_and_keeps_the_callers() {
+async fn a_failure_names_its_trace_and_keeps_the_callers() {
     let kernel = Kernel::start().await;
+    let strangers = kernel.call.with_token("bp_of_nobody");
     let mut request = Request::new(WhoAmIRequest {});
     request.metadata_mut().insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap());
-    let answer = kernel.call.auth().who_am_i(request).await.unwrap();
-    assert_eq!(answer.metadata().get("backplane-trace-id").unwrap(), "0af7651916cd43dd8448eb211c80319c");
-    let answer = kernel.call.auth().who_am_i(WhoAmIRequest {}).await.unwrap();
-    assert_eq!(answer.metadata().get("backplane-trace-id").unwrap().len(), 32);
+    let failed = strangers.auth().who_am_i(request).await.unwrap_err();
+    assert_eq!(failed.metadata().get("backplane-trace-id").unwrap(), "0af7651916cd43dd8448eb211c80319c");
+    let failed = strangers.auth().who_am_i(WhoAmIRequest {}).await.unwrap_err();
+    assert_eq!(failed.metadata().get("backplane-trace-id").unwrap().len(), 32);
+}
+
+#[tokio::test]
+async fn every_json_answer_names_its_trace() {
+    let kernel = Kernel::start().await;
+    let authorization = format!("authorization: Bearer {}", kernel.token);
+    let url = format!("{}/backplane.auth.v1.Auth/WhoAmI", kernel.address);
+    let output = Command::new("curl").args(["-sS", "-i", "-H", "content-type: application/json", "-H", &authorization, "-d", "{}", &url]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("200 OK") && text.contains("backplane-trace-id: "), "{text}");
 }
 
 #[tokio::test]

@@ -24,7 +24,6 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
-use tower::util::BoxCloneSyncService;
 
 /// What a kernel is told at its start; everything else has a default beside the limit that it sets.
 pub(crate) struct KernelSettings {
@@ -88,7 +87,7 @@ impl Kernel {
             .add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(IngestServer::new(warehouse.ingest_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(PluginsServer::new(host.plugins_service()).max_decoding_message_size(MESSAGE_BYTES_MAX));
-        let corridor = corridor(Arc::clone(&access), routes, BoxCloneSyncService::new(host.fallback()));
+        let corridor = corridor(Arc::clone(&access), routes, host.bus_service());
         bus.bind(corridor.clone());
 
         let first_token = auth.first_start().await?;

@@ -7,12 +7,31 @@ use std::{
 
 use http::{Request, Response};
 use tonic::body::Body;
-use tower::{Service, util::BoxCloneSyncService};
+use tower::Service;
 
 use crate::CallContext;
 
-/// The corridor as a value: takes a request with a [`CallContext`] in its extensions, authorizes, routes and answers it.
-pub type BusService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+/// What answers requests that carry a [`CallContext`] in their extensions: the corridor, which authorizes and routes them, and what stands behind it.
+/// Called through a shared reference, so that a call copies nothing.
+#[derive(Clone)]
+pub struct BusService(Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>);
+
+/// What a call on the bus resolves to.
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl BusService {
+    pub fn new<F>(answer: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> BusService
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        BusService(Arc::new(move |request| Box::pin(answer(request))))
+    }
+
+    /// Answers one request. A failure is an answer too.
+    pub fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {
+        (self.0)(request)
+    }
+}
 
 /// How a service sends a message to another. Handed out before the bus exists, since the bus is made of the services that hold it; the binary binds it.
 #[derive(Clone, Default)]
@@ -32,9 +51,6 @@ impl BusClient {
     }
 }
 
-/// What a call on the bus resolves to.
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
 /// The bus, called on behalf of one context.
 #[derive(Clone)]
 pub struct ActingBus {
@@ -45,19 +61,19 @@ pub struct ActingBus {
 impl Service<Request<Body>> for ActingBus {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        match &mut self.bus {
-            Some(bus) => bus.poll_ready(context),
-            None => Poll::Ready(Ok(())),
-        }
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         request.extensions_mut().insert(self.context.clone());
-        match &mut self.bus {
-            Some(bus) => bus.call(request),
+        match &self.bus {
+            Some(bus) => {
+                let answer = bus.call(request);
+                Box::pin(async { Ok(answer.await) })
+            }
             None => Box::pin(async { Ok(tonic::Status::unavailable("the kernel is still starting: try again").into_http()) }),
         }
     }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use kernel_auth::{Effect, MethodAccess};
-use kernel_base::{CallContext, Caller, City, PluginActor};
+use kernel_base::{CallContext, Caller, City, PluginActor, TraceId};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -17,7 +17,7 @@ pub(crate) struct CallRecord {
     caller: Caller,
     actor: Option<PluginActor>,
     city: Option<City>,
-    trace: kernel_base::TraceId,
+    pub(crate) trace: TraceId,
     called: Called,
     finished: bool,
 }

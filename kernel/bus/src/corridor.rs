@@ -1,43 +1,40 @@
-use std::{convert::Infallible, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use http::{Request, Response};
 use kernel_auth::{AccessTable, Owner};
 use kernel_base::{BusService, CallContext, Code, Fault, Reason, status};
 use tonic::{Status, body::Body, service::Routes};
-use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::ServiceExt;
 
 use crate::{
     BusFault,
     answer_body::AnswerBody,
     audit::{CallRecord, reason_of},
     call_permit::CallPermit,
+    request_limit::LimitedBody,
 };
 
-/// Answers the methods that no native service does: the plugin host's.
-pub type FallbackService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-
 /// The corridor: every request carries a [`CallContext`] in its extensions; it is authorized against the access table, bounded by its deadline, recorded for
-/// the audit log, and routed to a native service or to the fallback.
-pub fn corridor(access: Arc<AccessTable>, routes: Routes, fallback: FallbackService) -> BusService {
-    // One value behind a pointer: a request takes a copy of the side that answers it and of nothing else.
-    let corridor = Arc::new(Corridor { access, routes: routes.prepare(), fallback });
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| answer(Arc::clone(&corridor), request)))
+/// the audit log, and routed to a native service or to `plugins`, the host's side of the bus.
+pub fn corridor(access: Arc<AccessTable>, routes: Routes, plugins: BusService) -> BusService {
+    let corridor = Arc::new(Corridor { access, routes: routes.prepare(), plugins });
+    BusService::new(move |request| answer(Arc::clone(&corridor), request))
 }
 
 struct Corridor {
     access: Arc<AccessTable>,
     routes: Routes,
-    fallback: FallbackService,
+    plugins: BusService,
 }
 
-async fn answer(corridor: Arc<Corridor>, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+async fn answer(corridor: Arc<Corridor>, mut request: Request<Body>) -> Response<Body> {
     let Some(context) = request.extensions_mut().remove::<CallContext>() else {
-        return Ok(status(&ContextMissing).into_http());
+        return status(&ContextMissing).into_http();
     };
     let permit = request.extensions_mut().remove::<CallPermit>();
     let admitted = match corridor.access.admit(request.uri().path(), &context) {
         Ok(admitted) => admitted,
-        Err(refused) => return Ok(refuse(CallRecord::refused(request.uri().path(), &context), status(&refused))),
+        Err(refused) => return refuse(CallRecord::refused(request.uri().path(), &context), status(&refused)),
     };
     let record = CallRecord::admitted(&admitted.access, &admitted.context);
     let deadline = admitted.context.deadline;
@@ -45,24 +42,22 @@ async fn answer(corridor: Arc<Corridor>, mut request: Request<Body>) -> Result<R
     request.extensions_mut().insert(admitted.context);
 
     let answered = match native {
-        true => before(deadline, call(corridor.routes.clone(), request)).await,
-        false => before(deadline, call(corridor.fallback.clone(), request)).await,
+        true => before(deadline, answer_natively(corridor.routes.clone(), request)).await,
+        // The host reads its one message itself and looks at its size before it keeps it.
+        false => before(deadline, corridor.plugins.call(request)).await,
     };
     let Some(response) = answered else {
-        return Ok(refuse(record, BusFault::DeadlinePassed.into()));
+        return refuse(record, BusFault::DeadlinePassed.into());
     };
     if let Some(failed) = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok) {
         record.finish(failed.code(), reason_of(&failed).as_deref());
-        return Ok(response);
+        return response;
     }
-    Ok(response.map(|body| Body::new(AnswerBody::new(body, deadline, record, permit))))
+    response.map(|body| Body::new(AnswerBody::new(body, deadline, record, permit)))
 }
 
-async fn call<S>(service: S, request: Request<Body>) -> Response<Body>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    match service.oneshot(request).await {
+async fn answer_natively(routes: Routes, request: Request<Body>) -> Response<Body> {
+    match routes.oneshot(request.map(|body| Body::new(LimitedBody::new(body)))).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

@@ -1,22 +1,19 @@
 use std::{convert::Infallible, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use kernel_auth::{AccessTable, Auth};
 use kernel_base::{BusService, CallContext, Caller, Fault, Rights, TraceId, limits, status};
 use tonic::{Status, body::Body};
 use tonic_web::GrpcWebLayer;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::{
     BusFault,
     call_permit::{CallPermit, CallPlaces, Visitor},
     connect,
     deadline::deadline_of,
-    request_limit::LimitedBody,
+    trace_header,
 };
-
-/// Every answer names the trace, so that a caller can ask about it.
-const TRACE_HEADER: &str = "backplane-trace-id";
 
 /// What the doors allow at one time.
 #[derive(Debug, Clone)]
@@ -61,7 +58,7 @@ impl Doors {
     pub async fn answer(self, request: Request<Body>) -> Response<Body> {
         let trace = trace_of(request.headers());
         let mut response = match protocol_of(&request) {
-            Protocol::Grpc => self.grpc(request, trace).await,
+            Protocol::Grpc => return self.grpc(request, trace).await,
             // Apart, so that a gRPC call does not carry the room that these need.
             Protocol::GrpcWeb => Box::pin(self.grpc_web(request, trace)).await,
             Protocol::Json => Box::pin(connect::answer(&self, request, trace)).await,
@@ -70,11 +67,7 @@ impl Doors {
                 connect::refuse(&status(&BusFault::ContentTypeUnsupported { content_type }))
             }
         };
-        if let Ok(mut value) = HeaderValue::from_bytes(&trace.hex()) {
-            // Never the same again: it must not push other headers out of the connection's compression table, on either side.
-            value.set_sensitive(true);
-            response.headers_mut().insert(TRACE_HEADER, value);
-        }
+        trace_header::insert(response.headers_mut(), trace);
         response
     }
 
@@ -88,14 +81,19 @@ impl Doors {
     }
 
     async fn grpc(self, mut request: Request<Body>, trace: TraceId) -> Response<Body> {
-        match self.admit(request.uri().path(), request.headers(), trace).await {
+        let mut response = match self.admit(request.uri().path(), request.headers(), trace).await {
             Ok((context, permit)) => {
                 request.extensions_mut().insert(context);
                 request.extensions_mut().insert(permit);
-                self.enter(request.map(|body| Body::new(LimitedBody::new(body)))).await
+                self.enter(request).await
             }
             Err(status) => status.into_http(),
+        };
+        // A failure before the first message; one after it stands in the trailers, and the corridor names its trace there.
+        if response.headers().contains_key(Status::GRPC_STATUS) {
+            trace_header::insert(response.headers_mut(), trace);
         }
+        response
     }
 
     async fn grpc_web(self, request: Request<Body>, trace: TraceId) -> Response<Body> {
@@ -111,10 +109,7 @@ impl Doors {
 
     /// Hands a request with its context to the corridor.
     pub(crate) async fn enter(&self, request: Request<Body>) -> Response<Body> {
-        match self.inner.corridor.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        self.inner.corridor.call(request).await
     }
 
     /// Who calls, for which city, until when; and a place among the calls in flight.

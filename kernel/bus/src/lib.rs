@@ -20,8 +20,9 @@ mod open_answers;
 mod reflection;
 mod request_limit;
 mod serve;
+mod trace_header;
 
-pub use corridor::{FallbackService, corridor};
+pub use corridor::corridor;
 pub use doors::{DoorLimits, Doors};
 pub use fault::BusFault;
 pub use frame::{frame, unframe};

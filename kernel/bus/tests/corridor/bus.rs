@@ -1,32 +1,28 @@
 //! Doors and corridor over a plugin that answers as the test says, and native health checks.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use kernel_auth::{AccessTable, Auth, MethodAccess, Owner, ScopeRule, read_access};
-use kernel_base::{BusClient, City, Clock};
-use kernel_bus::{DoorLimits, Doors, FallbackService, corridor};
+use kernel_base::{BusClient, BusService, City, Clock};
+use kernel_bus::{DoorLimits, Doors, corridor};
 use kernel_storage::RowStore;
 use prost_reflect::DescriptorPool;
 use tonic::{Status, body::Body, service::Routes};
 use tonic_types::StatusExt;
-use tower::{service_fn, util::BoxCloneSyncService};
 
 pub const PATH: &str = "/slow_plugin.v1.Slow/Answer";
 
-pub fn fallback<F>(answer: impl Fn() -> F + Clone + Send + Sync + 'static) -> FallbackService
+pub fn plugin<F>(answer: impl Fn() -> F + Send + Sync + 'static) -> BusService
 where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    BoxCloneSyncService::new(service_fn(move |_: Request<Body>| {
-        let answering = answer();
-        async move { Ok::<_, Infallible>(answering.await) }
-    }))
+    BusService::new(move |_| answer())
 }
 
-pub async fn doors(fallback: FallbackService, calls_in_flight_max: usize) -> (Doors, BusClient) {
+pub async fn doors(plugins: BusService, calls_in_flight_max: usize) -> (Doors, BusClient) {
     let kernel = DescriptorPool::decode(backplane_proto::DESCRIPTOR_SET).unwrap();
     let health = DescriptorPool::decode(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
     let access = Arc::new(AccessTable::new(&kernel, &[health]).unwrap());
@@ -41,7 +37,7 @@ pub async fn doors(fallback: FallbackService, calls_in_flight_max: usize) -> (Do
     let auth = Auth::new(RowStore::in_memory().await.unwrap(), Clock::system());
     let (reporter, service) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let corridor = corridor(Arc::clone(&access), Routes::new(service), fallback);
+    let corridor = corridor(Arc::clone(&access), Routes::new(service), plugins);
     let bus = BusClient::default();
     bus.bind(corridor.clone());
     (Doors::new(corridor, access, auth, &DoorLimits { calls_in_flight_max }), bus)
@@ -69,8 +65,8 @@ pub fn reason(status: &Status) -> String {
 }
 
 /// An answer that never ends.
-pub fn endless() -> FallbackService {
-    fallback(async || {
+pub fn endless() -> BusService {
+    plugin(async || {
         let pending = StreamBody::new(futures::stream::pending::<Result<http_body::Frame<Bytes>, Status>>());
         Response::new(Body::new(pending))
     })

@@ -8,11 +8,11 @@ use kernel_base::{CallContext, Caller, Rights, TraceId};
 use tonic::{Code, Status, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::bus::{PATH, doors, endless, fallback, reason, request, status_of};
+use crate::bus::{PATH, doors, endless, plugin, reason, request, status_of};
 
 #[tokio::test]
 async fn a_call_beyond_the_limit_is_told_to_come_back() {
-    let (doors, _) = doors(fallback(async || Response::new(Body::empty())), 0).await;
+    let (doors, _) = doors(plugin(async || Response::new(Body::empty())), 0).await;
     let status = status_of(doors.answer(request("/grpc.health.v1.Health/Check", None)).await).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "CALLS_SATURATED"));
 }
@@ -30,7 +30,7 @@ async fn a_call_counts_until_its_answer_has_ended() {
 
 #[tokio::test]
 async fn a_service_that_never_answers_and_one_that_never_ends_meet_the_deadline() {
-    let never = fallback(std::future::pending::<Response<Body>>);
+    let never = plugin(std::future::pending::<Response<Body>>);
     let (silent, _) = doors(never, 8).await;
     let status = status_of(silent.answer(request(PATH, Some("20m"))).await).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
@@ -42,7 +42,7 @@ async fn a_service_that_never_answers_and_one_that_never_ends_meet_the_deadline(
 
 #[tokio::test]
 async fn the_in_process_client_crosses_the_same_corridor() {
-    let (_, bus) = doors(fallback(async || Response::new(Body::empty())), 8).await;
+    let (_, bus) = doors(plugin(async || Response::new(Body::empty())), 8).await;
     let context = CallContext {
         caller: Caller::Anonymous,
         actor: None,

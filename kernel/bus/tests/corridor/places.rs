@@ -11,7 +11,7 @@ use kernel_bus::{Doors, frame};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::{Status, body::Body};
 
-use crate::bus::{PATH, doors, endless, fallback, reason, request, status_of};
+use crate::bus::{PATH, doors, endless, plugin, reason, request, status_of};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -74,7 +74,7 @@ async fn json_that_does_not_come_to_its_end_meets_the_deadline() {
 #[tokio::test]
 async fn a_receiver_that_takes_nothing_loses_its_place_at_the_deadline() {
     let answer = || async { Response::new(Body::new(Full::new(frame(b"never taken")).map_err(|never: Infallible| match never {}))) };
-    let (doors, _) = doors(fallback(answer), 1).await;
+    let (doors, _) = doors(plugin(answer), 1).await;
     let address = served(doors).await;
     let stream = TcpStream::connect(&address).await.unwrap();
     let (mut client, connection) = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();

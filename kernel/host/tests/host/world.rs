@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    convert::Infallible,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -21,9 +20,11 @@ use backplane_proto::{
     },
 };
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use kernel_auth::AccessTable;
-use kernel_base::{ActingBus, BusClient, CallContext, Caller, City, Clock, Permission, Principal, PrincipalKind, Rights, Scope, TraceId, context_of};
+use kernel_base::{
+    ActingBus, BusClient, BusService, CallContext, Caller, City, Clock, Permission, Principal, PrincipalKind, Rights, Scope, TraceId, context_of,
+};
 use kernel_host::{Host, HostLimits, HostSettings};
 use kernel_storage::RowStore;
 use prost_reflect::DescriptorPool;
@@ -31,7 +32,7 @@ use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
-use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::ServiceExt;
 
 pub const FOSHAN: &str = "440600";
 pub const DONGGUAN: &str = "441900";
@@ -175,28 +176,27 @@ pub fn assert_fails<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, e
     status
 }
 
-fn routes(host: &Host, warehouse: &FakeWarehouse, passed: &Passed) -> kernel_base::BusService {
+fn routes(host: &Host, warehouse: &FakeWarehouse, passed: &Passed) -> BusService {
     let plugins = PluginsServer::new(host.plugins_service());
     let warehouse = WarehouseServer::new(warehouse.clone());
-    let (fallback, passed) = (host.fallback(), Arc::clone(passed));
-    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
-        let (plugins, warehouse, fallback) = (plugins.clone(), warehouse.clone(), fallback.clone());
+    let (of_host, passed) = (host.bus_service(), Arc::clone(passed));
+    BusService::new(move |request: Request<Body>| {
+        let (plugins, warehouse, of_host) = (plugins.clone(), warehouse.clone(), of_host.clone());
         let passed = Arc::clone(&passed);
         async move {
             let path = request.uri().path().to_owned();
             if let Some(context) = request.extensions().get::<CallContext>() {
                 passed.lock().unwrap().push((path.clone(), request.headers().clone(), context.clone()));
             }
-            let answer: Result<Response<Body>, Infallible> = if path.starts_with("/backplane.plugin.v1.Plugins/") {
-                plugins.oneshot(request).await
+            if path.starts_with("/backplane.plugin.v1.Plugins/") {
+                plugins.oneshot(request).await.unwrap()
             } else if path.starts_with("/backplane.warehouse.v1.Warehouse/") {
-                warehouse.oneshot(request).await
+                warehouse.oneshot(request).await.unwrap()
             } else {
-                fallback.oneshot(request).await
-            };
-            answer
+                of_host.call(request).await
+            }
         }
-    }))
+    })
 }
 
 /// Answers `DescribeDataset` and remembers with which context it was asked.

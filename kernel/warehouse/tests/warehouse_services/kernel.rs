@@ -20,6 +20,7 @@ use kernel_warehouse::{Warehouse, WarehouseSettings};
 use tempfile::TempDir;
 use tonic::{Status, service::Routes};
 use tonic_types::StatusExt;
+use tower::ServiceExt;
 
 /// 2026-01-01 00:00 UTC.
 pub(crate) const NOW: i64 = 1_767_225_600_000_000;
@@ -157,7 +158,10 @@ async fn open(settings: &WarehouseSettings, clock: &Clock) -> Warehouse {
 fn bus(warehouse: &Warehouse) -> BusClient {
     let bus = BusClient::default();
     let routes = Routes::new(IngestServer::new(warehouse.ingest_service())).add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())));
-    bus.bind(BusService::new(routes));
+    bus.bind(BusService::new(move |request| {
+        let routes = routes.clone();
+        async move { routes.oneshot(request).await.unwrap() }
+    }));
     bus
 }
 
