@@ -9,7 +9,7 @@ use backplane_proto::plugin::v1::{EnablePluginRequest, InstallPluginRequest, plu
 use backplane_tests::{FOSHAN, guest};
 use kernel_auth::{AccessTable, Auth};
 use kernel_base::{BusClient, CallContext, Caller, Clock, TraceId};
-use kernel_bus::{DoorLimits, Doors, corridor};
+use kernel_bus::{Corridor, DoorLimits, Doors};
 use kernel_host::{Host, HostLimits, HostSettings};
 use kernel_storage::RowStore;
 use prost_reflect::DescriptorPool;
@@ -39,8 +39,8 @@ impl Platform {
         let settings = HostSettings { dir: dir.path().join("plugins"), limits: HostLimits::default() };
         let host = Host::open(settings, rows, Arc::clone(&access), bus.clone(), Clock::system()).await.unwrap();
         let routes = Routes::new(PluginsServer::new(host.plugins_service()));
-        let corridor = corridor(Arc::clone(&access), routes, host.bus_service());
-        bus.bind(corridor.clone());
+        let corridor = Corridor::new(Arc::clone(&access), routes, host.bus_service());
+        bus.bind(corridor.bus_service());
 
         let token = auth.first_start().await.unwrap().unwrap();
         let proven = auth.authenticate(&token).await.unwrap();

@@ -15,7 +15,7 @@ use backplane_proto::{
 };
 use kernel_auth::{AccessTable, Auth};
 use kernel_base::{BusClient, Clock, limits::MESSAGE_BYTES_MAX};
-use kernel_bus::{DoorLimits, Doors, Reflection, corridor};
+use kernel_bus::{Corridor, DoorLimits, Doors, Reflection};
 use kernel_host::{Host, HostLimits, HostSettings};
 use kernel_storage::RowStore;
 use kernel_warehouse::{DropFolder, Warehouse, WarehouseSettings};
@@ -87,8 +87,8 @@ impl Kernel {
             .add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(IngestServer::new(warehouse.ingest_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(PluginsServer::new(host.plugins_service()).max_decoding_message_size(MESSAGE_BYTES_MAX));
-        let corridor = corridor(Arc::clone(&access), routes, host.bus_service());
-        bus.bind(corridor.clone());
+        let corridor = Corridor::new(Arc::clone(&access), routes, host.bus_service());
+        bus.bind(corridor.bus_service());
 
         let first_token = auth.first_start().await?;
         let services = access.native_services().iter().map(|service| service.full_name().to_owned()).collect();

@@ -11,25 +11,25 @@ use tower::Service;
 
 use crate::CallContext;
 
-/// What answers requests that carry a [`CallContext`] in their extensions: the corridor, which authorizes and routes them, and what stands behind it.
-/// Called through a shared reference, so that a call copies nothing.
+/// What answers requests on behalf of somebody: the corridor, which authorizes and routes them, and the plugin host behind it. Called through a shared
+/// reference, so that a call copies nothing.
 #[derive(Clone)]
-pub struct BusService(Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>);
+pub struct BusService(Arc<dyn Fn(CallContext, Request<Body>) -> Answer + Send + Sync>);
 
 /// What a call on the bus resolves to.
 type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl BusService {
-    pub fn new<F>(answer: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> BusService
+    pub fn new<F>(answer: impl Fn(CallContext, Request<Body>) -> F + Send + Sync + 'static) -> BusService
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        BusService(Arc::new(move |request| Box::pin(answer(request))))
+        BusService(Arc::new(move |context, request| Box::pin(answer(context, request))))
     }
 
     /// Answers one request. A failure is an answer too.
-    pub fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {
-        (self.0)(request)
+    pub fn call(&self, context: CallContext, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {
+        (self.0)(context, request)
     }
 }
 
@@ -67,11 +67,10 @@ impl Service<Request<Body>> for ActingBus {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        request.extensions_mut().insert(self.context.clone());
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         match &self.bus {
             Some(bus) => {
-                let answer = bus.call(request);
+                let answer = bus.call(self.context.clone(), request);
                 Box::pin(async { Ok(answer.await) })
             }
             None => Box::pin(async { Ok(tonic::Status::unavailable("the kernel is still starting: try again").into_http()) }),

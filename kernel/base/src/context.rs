@@ -95,14 +95,6 @@ pub fn context_of<T>(request: &tonic::Request<T>) -> Result<CallContext, tonic::
     request.extensions().get::<CallContext>().cloned().ok_or_else(|| status(&ContextMissing))
 }
 
-/// The same, taken out of a request's extensions.
-///
-/// # Errors
-/// As [`context_of`].
-pub fn context_in(extensions: &mut http::Extensions) -> Result<CallContext, tonic::Status> {
-    extensions.remove().ok_or_else(|| status(&ContextMissing))
-}
-
 impl TraceId {
     /// A new one.
     pub fn random() -> TraceId {

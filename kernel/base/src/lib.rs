@@ -22,7 +22,7 @@ pub use backplane_proto::v1::Reason;
 pub use bus_client::{ActingBus, BusClient, BusService};
 pub use city::{CITIES, City, CityInfo, CityUnknown};
 pub use clock::Clock;
-pub use context::{CallContext, Caller, CityRequired, PermissionMissing, PluginActor, TraceId, context_in, context_of};
+pub use context::{CallContext, Caller, CityRequired, PermissionMissing, PluginActor, TraceId, context_of};
 pub use fault::{Code, Fault, status};
 pub use page::{Page, PageTokenInvalid};
 pub use permission::{Permission, PermissionInvalid};

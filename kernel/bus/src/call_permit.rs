@@ -11,10 +11,9 @@ const STRANGERS_MAX: usize = 64;
 // not keep others from a health check.
 const STRANGERS_STREAMS_MAX: usize = 32;
 
-/// Counts a call against the limit until its answer has ended. In the extensions of the request, from where the corridor takes it.
-#[derive(Clone)]
+/// Counts a call against the limit until its answer has ended.
 pub(crate) struct CallPermit {
-    _place: Arc<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
     pub(crate) open: Arc<OpenAnswers>,
 }
 
@@ -66,7 +65,7 @@ impl CallPlaces {
             Visitor::StrangerStream => &self.of_strangers_streams,
         };
         let place = Arc::clone(&places.free).try_acquire_owned().map_err(|_| BusFault::CallsSaturated { calls_max: places.calls_max, calls: places.calls })?;
-        Ok(CallPermit { _place: Arc::new(place), open: Arc::clone(&self.open) })
+        Ok(CallPermit { _place: place, open: Arc::clone(&self.open) })
     }
 
     /// Ends the calls whose deadline has passed and whose receivers take nothing.

@@ -51,9 +51,7 @@ async fn call(doors: &Doors, request: Request<Body>, trace: TraceId) -> Result<R
     *inner.method_mut() = Method::POST;
     *inner.uri_mut() = parts.uri;
     *inner.headers_mut() = grpc_headers(headers);
-    inner.extensions_mut().insert(context);
-    inner.extensions_mut().insert(permit);
-    read_answer(&method, doors.enter(inner).await).await
+    read_answer(&method, doors.corridor().answer(context, Some(permit), inner).await).await
 }
 
 /// The whole body, unless the deadline comes first: a sender that stops half-way must not hold its place.

@@ -2,13 +2,13 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderMap, Method, Request, Response, header};
 use kernel_auth::{AccessTable, Auth};
-use kernel_base::{BusService, CallContext, Caller, Fault, Rights, TraceId, limits, status};
+use kernel_base::{CallContext, Caller, Fault, Rights, TraceId, limits, status};
 use tonic::{Status, body::Body};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::{
-    BusFault,
+    BusFault, Corridor,
     call_permit::{CallPermit, CallPlaces, Visitor},
     connect,
     deadline::deadline_of,
@@ -34,7 +34,7 @@ pub struct Doors {
 }
 
 struct DoorsInner {
-    corridor: BusService,
+    corridor: Corridor,
     access: Arc<AccessTable>,
     auth: Auth,
     places: CallPlaces,
@@ -49,7 +49,7 @@ enum Protocol {
 }
 
 impl Doors {
-    pub fn new(corridor: BusService, access: Arc<AccessTable>, auth: Auth, limits: &DoorLimits) -> Doors {
+    pub fn new(corridor: Corridor, access: Arc<AccessTable>, auth: Auth, limits: &DoorLimits) -> Doors {
         let inner = DoorsInner { corridor, access, auth, places: CallPlaces::new(limits.calls_in_flight_max) };
         Doors { inner: Arc::new(inner) }
     }
@@ -71,6 +71,10 @@ impl Doors {
         response
     }
 
+    pub(crate) fn corridor(&self) -> &Corridor {
+        &self.inner.corridor
+    }
+
     pub(crate) fn access(&self) -> &AccessTable {
         &self.inner.access
     }
@@ -80,13 +84,9 @@ impl Doors {
         self.inner.places.end_overdue();
     }
 
-    async fn grpc(self, mut request: Request<Body>, trace: TraceId) -> Response<Body> {
+    async fn grpc(self, request: Request<Body>, trace: TraceId) -> Response<Body> {
         let mut response = match self.admit(request.uri().path(), request.headers(), trace).await {
-            Ok((context, permit)) => {
-                request.extensions_mut().insert(context);
-                request.extensions_mut().insert(permit);
-                self.enter(request).await
-            }
+            Ok((context, permit)) => self.inner.corridor.answer(context, Some(permit), request).await,
             Err(status) => status.into_http(),
         };
         // A failure before the first message; one after it stands in the trailers, and the corridor names its trace there.
@@ -105,11 +105,6 @@ impl Doors {
             Ok(response) => response,
             Err(never) => match never {},
         }
-    }
-
-    /// Hands a request with its context to the corridor.
-    pub(crate) async fn enter(&self, request: Request<Body>) -> Response<Body> {
-        self.inner.corridor.call(request).await
     }
 
     /// Who calls, for which city, until when; and a place among the calls in flight.

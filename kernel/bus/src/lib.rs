@@ -1,6 +1,6 @@
 //! The one router that every call crosses: four doors, one corridor.
 //!
-//! Start from [`corridor`]: authorization, deadline, audit and routing, as one cloneable service that in-process callers use as well. [`Doors`] is what stands
+//! Start from [`Corridor`]: authorization, deadline, audit and routing, as one cloneable service that in-process callers use as well. [`Doors`] is what stands
 //! on the network in front of it: it proves who calls, and turns gRPC, gRPC-Web and Connect JSON into the one form that the corridor takes.
 //!
 //! Invariants: whether a service is native or a plugin's is known only to the corridor's last line; no method is reached without an access option; whatever a caller
@@ -22,7 +22,7 @@ mod request_limit;
 mod serve;
 mod trace_header;
 
-pub use corridor::corridor;
+pub use corridor::Corridor;
 pub use doors::{DoorLimits, Doors};
 pub use fault::BusFault;
 pub use frame::{frame, unframe};

@@ -30,7 +30,7 @@ pub use bindings::*;
 ///
 /// # Errors
 /// What the plugin answers.
-pub fn handle<P: Plugin>(method: &str, context: &[u8], request: Vec<u8>) -> Result<Vec<u8>, Status> {
+pub fn handle<P: Plugin>(method: &str, context: Vec<u8>, request: Vec<u8>) -> Result<Vec<u8>, Status> {
     crate::handle::<P>(Rc::new(Bus), method, context, request).map_err(|WireStatus { code, message, details }| Status { code, message, details })
 }
 

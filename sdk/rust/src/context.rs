@@ -1,4 +1,5 @@
 use std::{
+    cell::OnceCell,
     rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,44 +16,63 @@ use crate::{
 /// The call that a plugin is answering: who asks, for which city, until when, with which configuration; and the way out to other services.
 #[derive(Clone)]
 pub struct Context {
-    call: Rc<CallContext>,
+    call: Rc<Call>,
     kernel: Rc<dyn Kernel>,
+}
+
+/// Decoded when the plugin first asks for something of it: many a method never does.
+struct Call {
+    encoded: Vec<u8>,
+    decoded: OnceCell<CallContext>,
 }
 
 impl Context {
     /// Made by the dispatcher; tests take theirs from `testing::FakeKernel`.
     pub fn new(call: CallContext, kernel: Rc<dyn Kernel>) -> Context {
-        Context { call: Rc::new(call), kernel }
+        Context { call: Rc::new(Call { encoded: Vec::new(), decoded: OnceCell::from(call) }), kernel }
+    }
+
+    /// Of a call as the kernel encodes it.
+    pub(crate) fn encoded(encoded: Vec<u8>, kernel: Rc<dyn Kernel>) -> Context {
+        Context { call: Rc::new(Call { encoded, decoded: OnceCell::new() }), kernel }
+    }
+
+    #[allow(clippy::panic, reason = "a kernel of another connector: no method of the plugin can go on, and its caller reads this text")]
+    fn call_context(&self) -> &CallContext {
+        self.call.decoded.get_or_init(|| match CallContext::decode(self.call.encoded.as_slice()) {
+            Ok(call) => call,
+            Err(error) => panic!("the call's context cannot be read: {error}: the kernel and the plugin's SDK disagree about the connector"),
+        })
     }
 
     /// The six-digit code of the city whose rows and configuration this call sees; `440000` is the province.
     pub fn city(&self) -> &str {
-        &self.call.city
+        &self.call_context().city
     }
 
     /// Who calls. `None` when the plugin runs for itself (a job, an event).
     pub fn caller(&self) -> Option<&Caller> {
-        self.call.caller.as_ref()
+        self.call_context().caller.as_ref()
     }
 
     /// The plugin's own id.
     pub fn plugin_id(&self) -> &str {
-        &self.call.plugin_id
+        &self.call_context().plugin_id
     }
 
     /// The plugin's own version.
     pub fn version(&self) -> &str {
-        &self.call.version
+        &self.call_context().version
     }
 
     /// 32 hex digits that every log line of this call carries, in every service that it reaches.
     pub fn trace_id(&self) -> &str {
-        &self.call.trace_id
+        &self.call_context().trace_id
     }
 
     /// When the caller stops waiting.
     pub fn deadline(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(u64::try_from(self.call.deadline_micros).unwrap_or_default())
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(self.call_context().deadline_micros).unwrap_or_default())
     }
 
     /// How long the caller still waits; zero when it no longer does.
@@ -65,7 +85,7 @@ impl Context {
     /// # Errors
     /// FAILED_PRECONDITION, CONFIGURATION_INVALID with the position in the JSON.
     pub fn configuration<T: DeserializeOwned>(&self) -> Result<T, Status> {
-        let text = if self.call.configuration_json.is_empty() { "{}" } else { &self.call.configuration_json };
+        let text = if self.call_context().configuration_json.is_empty() { "{}" } else { &self.call_context().configuration_json };
         serde_json::from_str(text).map_err(|error| {
             let message =
                 format!("the configuration does not fit the plugin: {error}: correct the plugin's configuration.schema.json or the deployment's configuration");
@@ -75,7 +95,7 @@ impl Context {
 
     /// Grows with each change of the deployment: what was computed from an older configuration is stale.
     pub fn configuration_revision(&self) -> i64 {
-        self.call.configuration_revision
+        self.call_context().configuration_revision
     }
 
     /// The shared data warehouse.

@@ -2,10 +2,7 @@ use std::rc::Rc;
 
 use prost::{Message, bytes::Bytes};
 
-use crate::{
-    Context, Kernel, Status, WireStatus,
-    proto::{guest::v1::CallContext, v1::Reason},
-};
+use crate::{Context, Kernel, Status, WireStatus, proto::v1::Reason};
 
 /// Brings the methods of one service to its implementation. Generated: `PortalTrafficServer` for a service `PortalTraffic`.
 pub trait Dispatch<P> {
@@ -50,12 +47,8 @@ pub trait Plugin: Default + 'static {
 ///
 /// # Errors
 /// As [`Dispatch::dispatch`], in the connector's form.
-pub fn handle<P: Plugin>(kernel: Rc<dyn Kernel>, method: &str, context: &[u8], request: Vec<u8>) -> Result<Vec<u8>, WireStatus> {
-    let call = CallContext::decode(context).map_err(|error| {
-        let message = format!("the call's context cannot be read: {error}: the kernel and the plugin's SDK disagree about the connector");
-        Status::internal(Reason::MessageMalformed, message).into_wire("")
-    })?;
-    let context = Context::new(call, kernel);
+pub fn handle<P: Plugin>(kernel: Rc<dyn Kernel>, method: &str, context: Vec<u8>, request: Vec<u8>) -> Result<Vec<u8>, WireStatus> {
+    let context = Context::encoded(context, kernel);
     route::<P>(method, &context, request).map_err(|status| status.into_wire(context.plugin_id()))
 }
 

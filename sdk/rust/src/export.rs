@@ -18,7 +18,7 @@ macro_rules! export {
                     context: ::std::vec::Vec<u8>,
                     request: ::std::vec::Vec<u8>,
                 ) -> ::core::result::Result<::std::vec::Vec<u8>, $crate::connector::Status> {
-                    $crate::connector::handle::<$plugin>(&method, &context, request)
+                    $crate::connector::handle::<$plugin>(&method, context, request)
                 }
             }
 

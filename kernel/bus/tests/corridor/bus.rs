@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use kernel_auth::{AccessTable, Auth, MethodAccess, Owner, ScopeRule, read_access};
 use kernel_base::{BusClient, BusService, City, Clock};
-use kernel_bus::{DoorLimits, Doors, corridor};
+use kernel_bus::{Corridor, DoorLimits, Doors};
 use kernel_storage::RowStore;
 use prost_reflect::DescriptorPool;
 use tonic::{Status, body::Body, service::Routes};
@@ -19,7 +19,7 @@ pub fn plugin<F>(answer: impl Fn() -> F + Send + Sync + 'static) -> BusService
 where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    BusService::new(move |_| answer())
+    BusService::new(move |_, _| answer())
 }
 
 pub async fn doors(plugins: BusService, calls_in_flight_max: usize) -> (Doors, BusClient) {
@@ -37,9 +37,9 @@ pub async fn doors(plugins: BusService, calls_in_flight_max: usize) -> (Doors, B
     let auth = Auth::new(RowStore::in_memory().await.unwrap(), Clock::system());
     let (reporter, service) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let corridor = corridor(Arc::clone(&access), Routes::new(service), plugins);
+    let corridor = Corridor::new(Arc::clone(&access), Routes::new(service), plugins);
     let bus = BusClient::default();
-    bus.bind(corridor.clone());
+    bus.bind(corridor.bus_service());
     (Doors::new(corridor, access, auth, &DoorLimits { calls_in_flight_max }), bus)
 }
 

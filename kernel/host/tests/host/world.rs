@@ -180,20 +180,19 @@ fn routes(host: &Host, warehouse: &FakeWarehouse, passed: &Passed) -> BusService
     let plugins = PluginsServer::new(host.plugins_service());
     let warehouse = WarehouseServer::new(warehouse.clone());
     let (of_host, passed) = (host.bus_service(), Arc::clone(passed));
-    BusService::new(move |request: Request<Body>| {
+    BusService::new(move |context, mut request: Request<Body>| {
         let (plugins, warehouse, of_host) = (plugins.clone(), warehouse.clone(), of_host.clone());
         let passed = Arc::clone(&passed);
         async move {
             let path = request.uri().path().to_owned();
-            if let Some(context) = request.extensions().get::<CallContext>() {
-                passed.lock().unwrap().push((path.clone(), request.headers().clone(), context.clone()));
-            }
+            passed.lock().unwrap().push((path.clone(), request.headers().clone(), context.clone()));
+            request.extensions_mut().insert(context.clone());
             if path.starts_with("/backplane.plugin.v1.Plugins/") {
                 plugins.oneshot(request).await.unwrap()
             } else if path.starts_with("/backplane.warehouse.v1.Warehouse/") {
                 warehouse.oneshot(request).await.unwrap()
             } else {
-                of_host.call(request).await
+                of_host.call(context, request).await
             }
         }
     })

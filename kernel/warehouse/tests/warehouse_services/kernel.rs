@@ -158,7 +158,8 @@ async fn open(settings: &WarehouseSettings, clock: &Clock) -> Warehouse {
 fn bus(warehouse: &Warehouse) -> BusClient {
     let bus = BusClient::default();
     let routes = Routes::new(IngestServer::new(warehouse.ingest_service())).add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())));
-    bus.bind(BusService::new(move |request| {
+    bus.bind(BusService::new(move |context, mut request| {
+        request.extensions_mut().insert(context);
         let routes = routes.clone();
         async move { routes.oneshot(request).await.unwrap() }
     }));

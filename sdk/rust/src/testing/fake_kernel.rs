@@ -19,7 +19,7 @@ const APPEND: &str = "/backplane.ingest.v1.Ingest/Append";
 
 type Answer = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, Status>>;
 type AnswerQuery = Box<dyn Fn(&str, &[Parameter]) -> Result<RecordBatch, Status>>;
-type Handle = fn(Rc<dyn Kernel>, &str, &[u8], Vec<u8>) -> Result<Vec<u8>, WireStatus>;
+type Handle = fn(Rc<dyn Kernel>, &str, Vec<u8>, Vec<u8>) -> Result<Vec<u8>, WireStatus>;
 
 /// A kernel for native tests: it answers what it was told to, calls the plugin under test as the host would, and remembers what the plugin asked.
 #[derive(Default)]
@@ -143,7 +143,7 @@ impl Kernel for Shared {
         let service = method.trim_start_matches('/').split('/').next().unwrap_or_default();
         if let Some(handle) = self.0.services.get(service) {
             let context = self.0.call_context().encode_to_vec();
-            return handle(Rc::new(Shared(Rc::clone(&self.0))), method, &context, request.to_vec()).map_err(Status::from);
+            return handle(Rc::new(Shared(Rc::clone(&self.0))), method, context, request.to_vec()).map_err(Status::from);
         }
         match self.0.answers.get(method) {
             // Through the wire's form, so that a test sees what of a status survives it.
