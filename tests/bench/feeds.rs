@@ -9,7 +9,10 @@ use std::{
 use backplane_tests::{FeedFile, Kernel, Province, import, import_all, python, repository};
 use sample_province::FileTotal;
 
-use crate::{feed_file::Form, timing::median};
+use crate::{
+    feed_file::Form,
+    timing::{median, micros},
+};
 
 const ROWS: u64 = 3_000_000;
 const ROUNDS: usize = 3;
@@ -25,24 +28,26 @@ const GROUPS_AT_ONCE: usize = 4;
 pub(crate) async fn run() {
     let folder = tempfile::tempdir().unwrap();
     println!("\na feed's file of {ROWS} rows, 10 fields, through ImportFile to the disk (target: at least DuckDB with {THREADS} threads)");
-    println!("{:>14}  {:>8}  {:>14}  {:>14}  {:>6}  {:>12}", "form", "MB", "backplane r/s", "duckdb r/s", "ratio", "peak RSS MB");
+    println!("{:>14}  {:>8}  {:>14}  {:>14}  {:>6}  {:>12}  {:>12}", "form", "MB", "backplane r/s", "duckdb r/s", "ratio", "CPU µs/row", "peak RSS MB");
     for form in [Form::SEPARATED, Form::GB18030, Form::JSON] {
         let (path, bytes) = form.file(folder.path(), "440600", ROWS).unwrap();
         let has_peer = form.name == Form::SEPARATED.name;
-        let (mut ours, mut peers, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+        let (mut ours, mut cpu, mut peers, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
         for round in 0..ROUNDS {
-            let (time, megabytes) = import_once(&form, &path, ROWS).await;
-            ours.push(time);
-            peak = peak.max(megabytes);
+            let import = import_once(&form, &path, ROWS).await;
+            ours.push(import.time);
+            cpu.push(import.cpu);
+            peak = peak.max(import.peak_megabytes);
             if has_peer {
                 peers.push(duckdb(&path, &folder.path().join(format!("peer-{round}.db"))));
             }
         }
-        let ours = rate(median(ours));
+        let (ours, cpu) = (rate(median(ours)), micros(median(cpu)) / ROWS as f64);
         let peer = if has_peer { Some(rate(median(peers))) } else { None };
         let column = |number: Option<f64>, digits: usize| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"));
         let ratio = peer.map(|peer| ours / peer);
-        println!("{:>14}  {:>8.0}  {ours:>14.0}  {:>14}  {:>6}  {peak:>12.0}", form.name, bytes as f64 / 1e6, column(peer, 0), column(ratio, 2));
+        let (megabytes, peer, ratio) = (bytes as f64 / 1e6, column(peer, 0), column(ratio, 2));
+        println!("{:>14}  {megabytes:>8.0}  {ours:>14.0}  {peer:>14}  {ratio:>6}  {cpu:>12.2}  {peak:>12.0}", form.name);
         std::fs::remove_file(path).unwrap();
     }
 }
@@ -53,8 +58,8 @@ pub(crate) async fn memory() {
     println!("\nmemory of the kernel while a file goes through (aim: bounded)");
     for rows in LARGER_ROWS {
         let (path, bytes) = Form::KEYED.file(folder.path(), "440600", rows).unwrap();
-        let (time, peak) = import_once(&Form::KEYED, &path, rows).await;
-        println!("{:>8.0} MB, {rows} rows: peak RSS {peak:.0} MB, {:.0} s", bytes as f64 / 1e6, time.as_secs_f64());
+        let Import { time, peak_megabytes, .. } = import_once(&Form::KEYED, &path, rows).await;
+        println!("{:>8.0} MB, {rows} rows: peak RSS {peak_megabytes:.0} MB, {:.0} s", bytes as f64 / 1e6, time.as_secs_f64());
         std::fs::remove_file(path).unwrap();
     }
 }
@@ -83,8 +88,16 @@ pub(crate) async fn province() {
     }
 }
 
-/// The time of one import into a fresh kernel, and its peak memory in megabytes.
-async fn import_once(form: &Form, path: &Path, rows: u64) -> (Duration, f64) {
+/// What one import took.
+struct Import {
+    time: Duration,
+    /// Of the kernel, on all cores.
+    cpu: Duration,
+    peak_megabytes: f64,
+}
+
+/// Imports into a fresh kernel.
+async fn import_once(form: &Form, path: &Path, rows: u64) -> Import {
     let kernel = Kernel::start().await;
     let contract = kernel.dir().join("bench.yaml");
     std::fs::write(&contract, form.contract()).unwrap();
@@ -92,11 +105,11 @@ async fn import_once(form: &Form, path: &Path, rows: u64) -> (Duration, f64) {
     // The first rows ever of a dataset make its table, and later ones wait for them.
     let first = form.file(kernel.dir(), "441900", 1_000).unwrap().0;
     import(&kernel.call, &FeedFile { feed: form.name.to_owned(), path: first }).await.unwrap();
-    let start = Instant::now();
+    let (start, cpu_before) = (Instant::now(), cpu_time(kernel.pid()));
     let result = import(&kernel.call, &FeedFile { feed: form.name.to_owned(), path: path.to_owned() }).await.unwrap();
-    let time = start.elapsed();
+    let (time, cpu) = (start.elapsed(), cpu_time(kernel.pid()) - cpu_before);
     assert_eq!(result.rows_taken, rows.cast_signed(), "{result:?}");
-    (time, peak_megabytes(kernel.pid()))
+    Import { time, cpu, peak_megabytes: peak_megabytes(kernel.pid()) }
 }
 
 fn duckdb(path: &Path, database: &PathBuf) -> Duration {
@@ -109,6 +122,14 @@ fn duckdb(path: &Path, database: &PathBuf) -> Duration {
 
 fn rate(time: Duration) -> f64 {
     ROWS as f64 / time.as_secs_f64()
+}
+
+/// CPU time that a process has used.
+fn cpu_time(pid: u32) -> Duration {
+    // Fields 14 and 15 of the whole line; the name before them may hold spaces. In hundredths of a second on every Linux.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit(") ").next().unwrap().split(' ').skip(11).take(2);
+    Duration::from_millis(10 * fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
 }
 
 fn peak_megabytes(pid: u32) -> f64 {

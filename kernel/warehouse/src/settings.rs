@@ -33,7 +33,7 @@ impl WarehouseSettings {
         WarehouseSettings {
             dir: dir.into(),
             query: QueryLimits::default(),
-            chunk_bytes: 16 << 20,
+            chunk_bytes: 24 << 20,
             chunk_lines: 1_000_000,
             file_bytes_max: 16 << 30,
             keys_in_memory: 7 << 20,

@@ -34,10 +34,12 @@ async fn a_service_that_never_answers_and_one_that_never_ends_meet_the_deadline(
     let (silent, _) = doors(never, 8).await;
     let status = status_of(silent.answer(request(PATH, Some("20m"))).await).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
+    assert_eq!(status.metadata().get("backplane-trace-id").unwrap().len(), 32, "in the headers");
 
     let (unending, _) = doors(endless(), 8).await;
     let status = status_of(unending.answer(request(PATH, Some("20m"))).await).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
+    assert_eq!(status.metadata().get("backplane-trace-id").unwrap().len(), 32, "in the trailers");
 }
 
 #[tokio::test]

@@ -17,10 +17,8 @@ use crate::{
 };
 
 // Limit: runs of keys on disk for one slice. With the default of keys in memory that is 300 million rows, about as many as a file of 16 GiB has; each run takes
-// 16 MiB of memory for its filter and 112 MiB of disk. A larger slice is sent in days.
+// 16 MiB of memory for the filter and 112 MiB of disk. A larger slice is sent in days.
 const RUNS_MAX: usize = 40;
-// Limit: runs that share a filter: its 128 MiB are the largest that there are. A key is looked up in few filters, each a miss of the processor's cache.
-const RUNS_OF_FILTER_MAX: usize = 8;
 // Keys that are read from disk at once: 4 KiB, as a disk reads.
 const BLOCK_KEYS: usize = 256;
 const KEY_BYTES: usize = size_of::<KeyDigest>();
@@ -32,21 +30,22 @@ pub(super) type KeyDigest = u128;
 pub(super) struct Duplicates {
     newest: HashSet<KeyDigest, BuildHasherDefault<Digested>>,
     newest_max: usize,
-    earlier: Vec<Runs>,
+    /// Sorted, the oldest first.
+    runs: Vec<Run>,
+    filter: Filter,
     dir: PathBuf,
 }
 
-/// Runs with a filter that tells of nearly every key that is in none of them.
-struct Runs {
-    filter: Sbbf,
-    runs: Vec<Run>,
-    runs_max: usize,
+/// Tells of nearly every key that it is in none of the runs. A key is looked up in one place, since each is a miss of the processor's cache.
+struct Filter {
+    /// Each for as many keys as a run has; a key's high bits say which. There are as many as there may be runs before the filter is made anew.
+    parts: Vec<Sbbf>,
 }
 
 impl Duplicates {
     /// Keeps up to `newest_max` keys in memory and the others in nameless files in `dir`.
     pub(super) fn new(dir: PathBuf, newest_max: usize) -> Duplicates {
-        Duplicates { newest: HashSet::default(), newest_max: newest_max.max(1), earlier: Vec::new(), dir }
+        Duplicates { newest: HashSet::default(), newest_max: newest_max.max(1), runs: Vec::new(), filter: Filter { parts: Vec::new() }, dir }
     }
 
     /// Adds the keys of rows that are there.
@@ -73,21 +72,20 @@ impl Duplicates {
     }
 
     fn is_earlier(&self, key: KeyDigest) -> Result<bool, WarehouseError> {
-        for Runs { filter, runs, .. } in &self.earlier {
-            if !filter.check(&low_half(key)) {
-                continue;
-            }
-            for run in runs {
-                if run.holds(key).map_err(WarehouseError::storage("reading the keys of a slice"))? {
-                    return Ok(true);
-                }
+        if !self.filter.may_hold(key) {
+            return Ok(false);
+        }
+        // What comes twice most often comes again soon.
+        for run in self.runs.iter().rev() {
+            if run.holds(key).map_err(WarehouseError::storage(READING))? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
     fn spill(&mut self, file_name: &str) -> Result<(), WarehouseError> {
-        if self.earlier.iter().map(|earlier| earlier.runs.len()).sum::<usize>() == RUNS_MAX {
+        if self.runs.len() == RUNS_MAX {
             let most = RUNS_MAX * self.newest_max;
             let problem = format!("it has more than {most} rows, and its feed drops duplicates within a slice: send it as a file for each day");
             return Err(WarehouseError::FileRefused { file_name: file_name.to_owned(), problem });
@@ -95,30 +93,39 @@ impl Duplicates {
         let mut keys: Vec<KeyDigest> = self.newest.drain().collect();
         keys.sort_unstable();
         let run = tempfile::tempfile_in(&self.dir).and_then(|file| Run::write(file, &keys));
-        let run = run.map_err(WarehouseError::storage("writing the keys of a slice"))?;
-        let last = match self.earlier.pop() {
-            Some(last) if last.runs.len() < last.runs_max => last,
-            full => {
-                self.earlier.extend(full);
-                Runs::new(RUNS_OF_FILTER_MAX.min(1 << self.earlier.len()), self.newest_max)
-            }
-        };
-        self.earlier.push(last.with(run, &keys));
-        Ok(())
+        self.runs.push(run.map_err(WarehouseError::storage("writing the keys of a slice"))?);
+        if self.runs.len() <= self.filter.parts.len() {
+            keys.iter().for_each(|key| self.filter.insert(*key));
+            return Ok(());
+        }
+        // The smaller one goes before the larger comes.
+        self.filter = Filter { parts: Vec::new() };
+        self.filter = Filter::new(RUNS_MAX.min(2 * self.runs.len() - 1), self.newest_max);
+        self.runs.iter().try_for_each(|run| run.each(|key| self.filter.insert(key))).map_err(WarehouseError::storage(READING))
     }
 }
 
-impl Runs {
+const READING: &str = "reading the keys of a slice";
+
+impl Filter {
     /// For so many runs of so many keys.
-    fn new(runs_max: usize, keys: usize) -> Runs {
+    fn new(runs: usize, keys: usize) -> Filter {
         // Eighteen bits a key: of the keys that are not there, one in two thousand is looked for in the files.
-        Runs { filter: Sbbf::new_with_num_of_bytes(runs_max * keys * 9 / 4), runs: Vec::new(), runs_max }
+        Filter { parts: (0..runs).map(|_| Sbbf::new_with_num_of_bytes(keys * 9 / 4)).collect() }
     }
 
-    fn with(mut self, run: Run, keys: &[KeyDigest]) -> Runs {
-        keys.iter().for_each(|key| self.filter.insert(&low_half(*key)));
-        self.runs.push(run);
-        self
+    fn may_hold(&self, key: KeyDigest) -> bool {
+        self.parts.get(self.part_of(key)).is_some_and(|part| part.check(&low_half(key)))
+    }
+
+    fn insert(&mut self, key: KeyDigest) {
+        let part = self.part_of(key);
+        self.parts[part].insert(&low_half(key));
+    }
+
+    /// The high half of the key as a share of the parts; the filters themselves use the low half.
+    fn part_of(&self, key: KeyDigest) -> usize {
+        (((key >> 64) * self.parts.len() as u128) >> 64) as usize
     }
 }
 
@@ -142,15 +149,29 @@ impl Run {
         Ok(Run { file, keys: keys.len(), firsts })
     }
 
+    fn each(&self, mut see: impl FnMut(KeyDigest)) -> io::Result<()> {
+        let mut bytes = vec![0; BLOCK_KEYS * KEY_BYTES];
+        for block in 0..self.firsts.len() {
+            let read = self.read(block, &mut bytes)?;
+            read.as_chunks().0.iter().for_each(|key| see(KeyDigest::from_le_bytes(*key)));
+        }
+        Ok(())
+    }
+
     fn holds(&self, key: KeyDigest) -> io::Result<bool> {
         let Some(block) = self.firsts.partition_point(|first| *first <= key).checked_sub(1) else {
             return Ok(false);
         };
-        let first = block * BLOCK_KEYS;
         let mut bytes = [0; BLOCK_KEYS * KEY_BYTES];
+        let read = self.read(block, &mut bytes)?;
+        Ok(read.chunks_exact(KEY_BYTES).any(|there| there == key.to_le_bytes()))
+    }
+
+    fn read<'b>(&self, block: usize, bytes: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        let first = block * BLOCK_KEYS;
         let bytes = &mut bytes[..BLOCK_KEYS.min(self.keys - first) * KEY_BYTES];
         self.file.read_exact_at(bytes, (first * KEY_BYTES) as u64)?;
-        Ok(bytes.chunks_exact(KEY_BYTES).any(|there| there == key.to_le_bytes()))
+        Ok(bytes)
     }
 }
 

@@ -1,46 +1,50 @@
-use std::borrow::Cow;
-
 use kernel_base::City;
 
 use super::{Rule, row::Bad, time};
 use crate::{day::shanghai_day, rows::Cell};
 
-/// Reads one field by a rule.
+/// Reads one field by a rule, to the end of `cells`.
+///
+/// Each arm pushes its own cell: a cell that was handed on through a common place was written in words and read back in pairs of them, for which the processor
+/// waits, and that took more than the reading.
 ///
 /// # Errors
 /// A reason code with what was expected and what was found.
-pub(super) fn cell<'t>(rule: &'t Rule, field: &Cow<'t, str>) -> Result<Cell<'t>, Bad> {
-    let text: &str = field;
+pub(super) fn push_cell<'t>(rule: &'t Rule, text: &str, cells: &mut Vec<Cell<'t>>) -> Result<(), Bad> {
     match rule {
-        Rule::Text => Ok(Cell::Text(field.clone())),
-        Rule::Integer => text.parse().map(Cell::Integer).map_err(|_| invalid(text, "NUMBER_INVALID", "a whole number")),
-        Rule::Real => real(text).ok_or_else(|| invalid(text, "NUMBER_INVALID", "a number such as 23.02")),
-        Rule::Boolean => boolean(text).ok_or_else(|| invalid(text, "VALUE_UNKNOWN", "1, 0, true, false, Y or N")),
-        Rule::Yuan => fen(text).map(Cell::Integer).ok_or_else(|| invalid(text, "AMOUNT_INVALID", "an amount in yuan with at most two decimals, such as 12.34")),
-        Rule::OneOf(values) => one_of(values, text),
-        Rule::City => city(text),
-        Rule::CompactTime => instant(time::compact_time(text), text, "a time yyyyMMddHHmmss"),
-        Rule::LocalTime => instant(time::local_time(text), text, "a time yyyy-MM-dd HH:mm:ss"),
-        Rule::EpochMillis => instant(time::epoch_millis(text), text, "milliseconds since 1970"),
-        Rule::LogTime => instant(time::log_time(text), text, "a time such as 17/May/2015:10:05:03 +0000"),
-        Rule::CompactDay => day(time::compact_day(text), text, "a day yyyyMMdd"),
-        Rule::IsoDay => day(time::iso_day(text), text, "a day yyyy-MM-dd"),
-        Rule::CompactMonth => day(time::compact_month(text), text, "a month yyyyMM"),
-        Rule::CompactTimeDay => day(time::compact_time(text).map(shanghai_day), text, "a time yyyyMMddHHmmss"),
-        Rule::EpochMillisDay => day(time::epoch_millis(text).map(shanghai_day), text, "milliseconds since 1970"),
-        Rule::ActionOfMethod => Ok(action(text).into()),
-        Rule::Succeeded => match text.parse::<u16>() {
-            Ok(status) => Ok(Cell::Boolean(status < 400)),
-            Err(_) => Err(invalid(text, "NUMBER_INVALID", "an HTTP status")),
-        },
-        Rule::MicrosToMillis => match text.parse::<i64>() {
-            Ok(micros) => Ok(Cell::Integer(micros / 1_000)),
-            Err(_) => Err(invalid(text, "NUMBER_INVALID", "whole microseconds")),
-        },
+        Rule::Text => cells.push(text.to_owned().into()),
+        Rule::Integer => cells.push(Cell::Integer(text.parse().map_err(|_| invalid(text, "NUMBER_INVALID", "a whole number"))?)),
+        Rule::Real => cells.push(Cell::Real(real(text).ok_or_else(|| invalid(text, "NUMBER_INVALID", "a number such as 23.02"))?)),
+        Rule::Boolean => cells.push(Cell::Boolean(boolean(text).ok_or_else(|| invalid(text, "VALUE_UNKNOWN", "1, 0, true, false, Y or N"))?)),
+        Rule::Yuan => {
+            let expected = "an amount in yuan with at most two decimals, such as 12.34";
+            cells.push(Cell::Integer(fen(text).ok_or_else(|| invalid(text, "AMOUNT_INVALID", expected))?));
+        }
+        Rule::OneOf(values) => cells.push(one_of(values, text)?.into()),
+        Rule::City => cells.push(city(text)?.into()),
+        Rule::CompactTime => cells.push(Cell::Instant(time::compact_time(text).ok_or_else(|| no_time(text, "a time yyyyMMddHHmmss"))?)),
+        Rule::LocalTime => cells.push(Cell::Instant(time::local_time(text).ok_or_else(|| no_time(text, "a time yyyy-MM-dd HH:mm:ss"))?)),
+        Rule::EpochMillis => cells.push(Cell::Instant(time::epoch_millis(text).ok_or_else(|| no_time(text, "milliseconds since 1970"))?)),
+        Rule::LogTime => cells.push(Cell::Instant(time::log_time(text).ok_or_else(|| no_time(text, "a time such as 17/May/2015:10:05:03 +0000"))?)),
+        Rule::CompactDay => cells.push(Cell::Day(time::compact_day(text).ok_or_else(|| no_day(text, "a day yyyyMMdd"))?)),
+        Rule::IsoDay => cells.push(Cell::Day(time::iso_day(text).ok_or_else(|| no_day(text, "a day yyyy-MM-dd"))?)),
+        Rule::CompactMonth => cells.push(Cell::Day(time::compact_month(text).ok_or_else(|| no_day(text, "a month yyyyMM"))?)),
+        Rule::CompactTimeDay => cells.push(Cell::Day(time::compact_time(text).map(shanghai_day).ok_or_else(|| no_day(text, "a time yyyyMMddHHmmss"))?)),
+        Rule::EpochMillisDay => cells.push(Cell::Day(time::epoch_millis(text).map(shanghai_day).ok_or_else(|| no_day(text, "milliseconds since 1970"))?)),
+        Rule::ActionOfMethod => cells.push(action(text).into()),
+        Rule::Succeeded => {
+            let status: u16 = text.parse().map_err(|_| invalid(text, "NUMBER_INVALID", "an HTTP status"))?;
+            cells.push(Cell::Boolean(status < 400));
+        }
+        Rule::MicrosToMillis => {
+            let micros: i64 = text.parse().map_err(|_| invalid(text, "NUMBER_INVALID", "whole microseconds"))?;
+            cells.push(Cell::Integer(micros / 1_000));
+        }
         // These read no field, or are filled in when the rest of the row stands.
-        Rule::FileCity | Rule::DayOfAt | Rule::Absent | Rule::Revision | Rule::LineId | Rule::PeriodDay => Ok(Cell::Null),
-        Rule::Constant(_) | Rule::Visitor | Rule::Session | Rule::CustomerOfNumber { .. } => Ok(Cell::Null),
+        Rule::FileCity | Rule::DayOfAt | Rule::Absent | Rule::Revision | Rule::LineId | Rule::PeriodDay => cells.push(Cell::Null),
+        Rule::Constant(_) | Rule::Visitor | Rule::Session | Rule::CustomerOfNumber { .. } => cells.push(Cell::Null),
     }
+    Ok(())
 }
 
 pub(super) fn invalid(found: &str, reason: &'static str, expected: &str) -> Bad {
@@ -48,22 +52,22 @@ pub(super) fn invalid(found: &str, reason: &'static str, expected: &str) -> Bad 
     Bad::new(reason, format!("expected {expected}; found '{found}'"))
 }
 
-fn instant(micros: Option<i64>, text: &str, expected: &str) -> Result<Cell<'static>, Bad> {
-    micros.map(Cell::Instant).ok_or_else(|| invalid(text, "TIME_INVALID", expected))
+fn no_time(found: &str, expected: &str) -> Bad {
+    invalid(found, "TIME_INVALID", expected)
 }
 
-fn day(days: Option<i32>, text: &str, expected: &str) -> Result<Cell<'static>, Bad> {
-    days.map(Cell::Day).ok_or_else(|| invalid(text, "DAY_INVALID", expected))
+fn no_day(found: &str, expected: &str) -> Bad {
+    invalid(found, "DAY_INVALID", expected)
 }
 
-fn real(text: &str) -> Option<Cell<'static>> {
-    text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Cell::Real)
+fn real(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-fn boolean(text: &str) -> Option<Cell<'static>> {
+fn boolean(text: &str) -> Option<bool> {
     match text {
-        "1" | "true" | "Y" => Some(Cell::Boolean(true)),
-        "0" | "false" | "N" => Some(Cell::Boolean(false)),
+        "1" | "true" | "Y" => Some(true),
+        "0" | "false" | "N" => Some(false),
         _ => None,
     }
 }
@@ -84,9 +88,9 @@ fn fen(text: &str) -> Option<i64> {
     yuan.parse::<i64>().ok()?.checked_mul(100)?.checked_add(cents).map(|fen| sign * fen)
 }
 
-fn one_of<'t>(values: &'t [(String, String)], text: &str) -> Result<Cell<'t>, Bad> {
+fn one_of<'t>(values: &'t [(String, String)], text: &str) -> Result<&'t str, Bad> {
     match values.iter().find(|(sent, _)| sent == text) {
-        Some((_, value)) => Ok(value.as_str().into()),
+        Some((_, value)) => Ok(value),
         None => {
             let known = values.iter().map(|(sent, _)| sent.as_str()).collect::<Vec<_>>().join(", ");
             Err(invalid(text, "VALUE_UNKNOWN", &format!("one of {known}")))
@@ -94,8 +98,8 @@ fn one_of<'t>(values: &'t [(String, String)], text: &str) -> Result<Cell<'t>, Ba
     }
 }
 
-fn city(text: &str) -> Result<Cell<'static>, Bad> {
-    text.parse::<City>().map(|city| city.to_string().into()).map_err(|_| invalid(text, "CITY_UNKNOWN", "a code of GB/T 2260 such as 440600"))
+fn city(text: &str) -> Result<String, Bad> {
+    text.parse::<City>().map(|city| city.to_string()).map_err(|_| invalid(text, "CITY_UNKNOWN", "a code of GB/T 2260 such as 440600"))
 }
 
 /// GET and HEAD look, the methods that send something submit.
@@ -133,7 +137,9 @@ mod tests {
     #[test]
     fn a_text_that_no_rule_lists_says_which_are_listed() {
         let rule = Rule::OneOf(vec![("0".to_owned(), "ok".to_owned()), ("1".to_owned(), "failed".to_owned())]);
-        assert_eq!(cell(&rule, &Cow::Borrowed("1")).unwrap(), Cell::from("failed"));
-        assert_eq!(cell(&rule, &Cow::Borrowed("2")).unwrap_err().message, "expected one of 0, 1; found '2'");
+        let mut cells = Vec::new();
+        push_cell(&rule, "1", &mut cells).unwrap();
+        assert_eq!(cells, [Cell::from("failed")]);
+        assert_eq!(push_cell(&rule, "2", &mut cells).unwrap_err().message, "expected one of 0, 1; found '2'");
     }
 }

@@ -84,20 +84,21 @@ impl<'a> RowReader<'a> {
         cells.clear();
         for (index, rule) in self.feed.columns.iter().enumerate() {
             let field = self.positions[index].and_then(|position| fields.get(position)).and_then(Option::as_ref);
-            let cell = match (&rule.rule, field) {
-                (Rule::FileCity, _) => Cell::from(self.city.as_str()),
-                (Rule::LineId, _) => format!("{}-{line}", self.file_id).into(),
-                (Rule::Visitor, _) => self.visitor(fields).into(),
+            match (&rule.rule, field) {
+                (Rule::FileCity, _) => cells.push(Cell::from(self.city.as_str())),
+                (Rule::LineId, _) => cells.push(format!("{}-{line}", self.file_id).into()),
+                (Rule::Visitor, _) => cells.push(self.visitor(fields).into()),
                 // The column must not be null, and every visitor has a session: it is told from the neighbours when all rows of the chunk stand.
-                (Rule::Session, _) => Cell::from(""),
-                (Rule::Constant(text), _) => Cell::from(text.as_str()),
-                (Rule::Revision, _) => Cell::Integer(0),
-                (Rule::PeriodDay, _) => self.period_day.map_or(Cell::Null, Cell::Day),
-                (Rule::ActionOfMethod, None) => Cell::from("view"),
-                (_, None) => Cell::Null,
-                (rule, Some(field)) => parse::cell(rule, field).map_err(|bad| bad.in_column(&self.feed.dataset.columns[index]))?,
-            };
-            cells.push(cell);
+                (Rule::Session, _) => cells.push(Cell::from("")),
+                (Rule::Constant(text), _) => cells.push(Cell::from(text.as_str())),
+                (Rule::Revision, _) => cells.push(Cell::Integer(0)),
+                (Rule::PeriodDay, _) => cells.push(self.period_day.map_or(Cell::Null, Cell::Day)),
+                (Rule::ActionOfMethod, None) => cells.push(Cell::from("view")),
+                (_, None) => cells.push(Cell::Null),
+                // Borrowed from the line.
+                (Rule::Text, Some(field)) => cells.push(Cell::Text(field.clone())),
+                (rule, Some(field)) => parse::push_cell(rule, field, cells).map_err(|bad| bad.in_column(&self.feed.dataset.columns[index]))?,
+            }
         }
         self.fill_in(fields, cells)?;
         self.check(cells)

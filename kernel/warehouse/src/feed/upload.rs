@@ -1,10 +1,10 @@
-use std::{path::PathBuf, pin::Pin, sync::Arc};
+use std::{io, path::PathBuf, pin::Pin, sync::Arc};
 
 use backplane_proto::ingest::v1::{FileHeader, ImportFileRequest, ImportFileResponse, import_file_request, import_file_response};
 use futures::{Stream, StreamExt};
 use kernel_base::{CallContext, City};
 use sha2::{Digest, Sha256};
-use tokio::{fs::File, io::AsyncWriteExt, sync::watch};
+use tokio::{fs::File, io::AsyncWriteExt, sync::watch, task::JoinHandle};
 use tonic::Status;
 
 use super::{
@@ -19,6 +19,9 @@ use crate::{contract::Visibility, error::WarehouseError};
 
 // Limit: one piece of an upload, as the contract of ImportFile says.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+// Bytes of an upload that are brought to the disk at one time.
+const SYNC_BYTES: u64 = 16 << 20;
 
 pub(crate) type Answers = Pin<Box<dyn Stream<Item = Result<ImportFileResponse, Status>> + Send>>;
 
@@ -136,7 +139,7 @@ async fn write_part(
     }
     let failed = WarehouseError::storage("keeping an upload");
     let mut file = File::create(&part.path).await.map_err(&failed)?;
-    let (mut digest, mut size) = (Sha256::new(), 0);
+    let (mut digest, mut size, mut syncs) = (Sha256::new(), 0, Syncs::default());
     while let Some(message) = parts.next().await {
         let Some(import_file_request::Part::Chunk(chunk)) = message?.part else {
             return Err(WarehouseError::FieldInvalid { field: "chunk", problem: "messages after the header must be chunks of the file".to_owned() }.into());
@@ -152,12 +155,43 @@ async fn write_part(
         }
         digest.update(&chunk);
         file.write_all(&chunk).await.map_err(&failed)?;
+        syncs.begin(&file, size).await.map_err(&failed)?;
     }
+    syncs.end().await.map_err(&failed)?;
     if size != declared {
         return Err(refused(header, format!("{size} bytes came, and the header says {declared}: send it again")).into());
     }
     file.flush().await.map_err(&failed)?;
     Ok((hex(&digest.finalize()), size))
+}
+
+/// Brings a file to the disk while the rest of it comes in, so that its end need not wait for all of it.
+#[derive(Default)]
+struct Syncs {
+    running: Option<JoinHandle<io::Result<()>>>,
+    from: u64,
+}
+
+impl Syncs {
+    /// Begins another one, unless one runs or there is little to bring.
+    async fn begin(&mut self, file: &File, size: u64) -> io::Result<()> {
+        if size - self.from < SYNC_BYTES || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return Ok(());
+        }
+        self.end().await?;
+        let file = file.try_clone().await?.into_std().await;
+        self.running = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        self.from = size;
+        Ok(())
+    }
+
+    /// Waits for the one that runs: what failed to be written is told once.
+    async fn end(&mut self) -> io::Result<()> {
+        match self.running.take() {
+            Some(running) => running.await.map_err(io::Error::other)?,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Begins the import, joins the one that runs, or finds that the file was taken before.

@@ -15,10 +15,14 @@ use crate::error::WarehouseError;
 // to open in every later scan. Quarantine beyond this is worth a file.
 const INLINED_ROWS_MAX: usize = 200;
 
+// Rows that the writer is given at one time: it looks at the size of what it holds between them.
+const SLICE_ROWS: usize = 8_192;
+
 /// Rows on their way to a commit, written to their files before the commit's turn comes. Dropping the value leaves files that no snapshot names.
 pub(crate) struct Staged<'a> {
     lake: &'a Lake,
     staged: DuckLakeWriteTransaction<'a>,
+    /// Those that the commit changes.
     tables: Vec<TableName>,
 }
 
@@ -33,7 +37,7 @@ impl<'a> Staged<'a> {
         if rows.iter().any(|batch| batch.num_rows() > 0) {
             self.tables.push(table.clone());
         }
-        self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, rows).await.map_err(failed("writing rows"))
+        self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows)).await.map_err(failed("writing rows"))
     }
 
     /// Waits for the turn of this commit; there is one at a time.
@@ -43,16 +47,14 @@ impl<'a> Staged<'a> {
     pub(crate) async fn begin(self) -> Result<LakeTransaction<'a>, WarehouseError> {
         let one_at_a_time = self.lake.committing.lock().await;
         self.lake.refuse_in_doubt()?;
-        Ok(LakeTransaction { lake: self.lake, staged: self.staged, tables: self.tables, base: self.lake.newest(), _one_at_a_time: one_at_a_time })
+        Ok(LakeTransaction { lake: self.lake, base: self.lake.newest(), staged: self, _one_at_a_time: one_at_a_time })
     }
 }
 
 /// One commit in the making, alone in its turn. Nothing is visible before [`LakeTransaction::commit`]; dropping the value leaves files that no snapshot names.
 pub(crate) struct LakeTransaction<'a> {
     lake: &'a Lake,
-    staged: DuckLakeWriteTransaction<'a>,
-    /// Those that this commit changes.
-    tables: Vec<TableName>,
+    staged: Staged<'a>,
     base: i64,
     // Held until the value ends: what was read at `base` is what the commit builds on.
     _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
@@ -66,18 +68,15 @@ impl<'a> LakeTransaction<'a> {
 
     /// Adds rows to a table, as a Parquet file.
     pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
-        // Without rows nothing is staged, and a table that is not there is not made.
-        if rows.iter().any(|batch| batch.num_rows() > 0) {
-            self.tables.push(table.clone());
-        }
-        self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, rows).await.map_err(failed("writing rows"))
+        self.staged.append(table, schema, rows).await
     }
 
     /// Adds few rows to a table of the kernel's own, within the catalog.
     pub(crate) async fn append_few(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
-        self.tables.push(table.clone());
+        self.staged.tables.push(table.clone());
         let options = DuckLakeWriteOptions::default().with_data_inlining_row_limit(INLINED_ROWS_MAX);
         self.staged
+            .staged
             .stage_write_with_options(table.schema, &table.name, schema, WriteMode::Append, rows, &options)
             .await
             .map_err(failed("writing rows of the kernel"))
@@ -91,9 +90,10 @@ impl<'a> LakeTransaction<'a> {
         rows: &[RecordBatch],
         snapshot_column: &str,
     ) -> Result<(), WarehouseError> {
-        self.tables.push(table.clone());
+        self.staged.tables.push(table.clone());
         let options = DuckLakeWriteOptions::default().with_data_inlining_row_limit(INLINED_ROWS_MAX);
         self.staged
+            .staged
             .stage_write_with_snapshot_columns(table.schema, &table.name, schema, WriteMode::Append, rows, &options, &[snapshot_column])
             .await
             .map_err(failed("writing the batch record"))
@@ -104,9 +104,9 @@ impl<'a> LakeTransaction<'a> {
     pub(crate) async fn replace(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch], removed: Expr) -> Result<u64, WarehouseError> {
         let (deletes, count) = self.deletes(table, removed).await?;
         if !deletes.is_empty() || rows.iter().any(|batch| batch.num_rows() > 0) {
-            self.tables.push(table.clone());
+            self.staged.tables.push(table.clone());
         }
-        let staged = self.staged.stage_write_with_deletes(table.schema, &table.name, schema, WriteMode::Append, rows, &deletes, &[]).await;
+        let staged = self.staged.staged.stage_write_with_deletes(table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows), &deletes, &[]).await;
         staged.map_err(failed("replacing rows"))?;
         Ok(count)
     }
@@ -143,7 +143,7 @@ impl<'a> LakeTransaction<'a> {
 
     /// Publishes all of it as one snapshot; when it returns, the snapshot is on disk and is the newest.
     pub(crate) async fn commit(self) -> Result<Landed<'a>, WarehouseError> {
-        let LakeTransaction { lake, staged, tables, base, _one_at_a_time } = self;
+        let LakeTransaction { lake, staged: Staged { staged, tables, .. }, base, _one_at_a_time } = self;
         let snapshot = match staged.commit().await {
             Ok(written) => written.first().map_or(base, |first| first.snapshot_id),
             Err(error) => landed_all_the_same(lake, base, error)?,
@@ -154,6 +154,13 @@ impl<'a> LakeTransaction<'a> {
         lake.newest.store(snapshot, Ordering::SeqCst);
         Ok(Landed { snapshot_id: snapshot, _one_at_a_time })
     }
+}
+
+fn in_slices(rows: &[RecordBatch]) -> Vec<RecordBatch> {
+    let slices_of = |batch: &RecordBatch| {
+        (0..batch.num_rows()).step_by(SLICE_ROWS).map(|from| batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from))).collect::<Vec<_>>()
+    };
+    rows.iter().flat_map(slices_of).collect()
 }
 
 /// A commit that is done. The next one begins when this value ends, so that what the caller remembers of it (its key) is known to the next.
