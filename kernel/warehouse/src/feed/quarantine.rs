@@ -46,6 +46,7 @@ impl Kept {
 }
 
 /// Which rows are meant.
+#[derive(Clone)]
 pub(super) struct Selection {
     pub(super) feed: String,
     pub(super) scope: Scope,
@@ -72,7 +73,7 @@ pub(crate) async fn list(importer: &Importer, context: &CallContext, request: Li
         include_replayed: request.include_replayed,
         rows_max: page.size + 1,
     };
-    let mut kept = importer.quarantined(selection).await?;
+    let mut kept = importer.quarantined(&selection).await?;
     let page = Page { size: page.size.min(fitting(&kept)), ..page };
     let next_page_token = page.finish(&mut kept, |kept| format!("{}/{}", kept.quarantined_at, kept.row.quarantine_id));
     Ok(ListQuarantineResponse { rows: kept.into_iter().map(|kept| kept.row).collect(), next_page_token })
@@ -96,24 +97,40 @@ fn position(token: &str) -> Result<(i64, String), WarehouseError> {
 
 impl Importer {
     /// The selected rows, oldest first.
-    pub(super) async fn quarantined(&self, selection: Selection) -> Result<Vec<Kept>, WarehouseError> {
+    pub(super) async fn quarantined(&self, selection: &Selection) -> Result<Vec<Kept>, WarehouseError> {
+        let batches = self.quarantined_columns(selection, &COLUMNS).await?;
+        let replayed = if selection.include_replayed { self.replayed_ids(&selection.feed).await? } else { HashSet::new() };
+        Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| kept(batch, row, &replayed)).collect::<Vec<_>>()).collect())
+    }
+
+    /// The ids of the selected rows.
+    pub(super) async fn quarantined_ids(&self, selection: &Selection) -> Result<HashSet<String>, WarehouseError> {
+        Ok(first_texts(&self.quarantined_columns(selection, &["quarantine_id"]).await?))
+    }
+
+    async fn quarantined_columns(&self, selection: &Selection, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
         let lake = self.appender.lake();
         let snapshot = lake.newest();
         let Some(rows) = lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? else {
             return Ok(Vec::new());
         };
         let resolved = self.resolved(snapshot).await?;
-        let read = async {
-            let batches = select(rows, resolved.clone(), &selection)?.collect().await?;
-            let ids = resolved.filter(col("feed").eq(lit(selection.feed.as_str())))?.select_columns(&["quarantine_id"])?;
-            let replayed = if selection.include_replayed { ids.collect().await? } else { Vec::new() };
-            Ok::<_, DataFusionError>((batches, replayed))
-        };
-        let (batches, replayed) = read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?;
-        let (batches, replayed) = (plain(batches)?, plain(replayed)?);
-        let replayed: HashSet<&str> = replayed.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
-        Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| kept(batch, row, &replayed)).collect::<Vec<_>>()).collect())
+        read(async { select(rows, resolved, selection)?.select_columns(columns)?.collect().await }).await
     }
+
+    async fn replayed_ids(&self, feed: &str) -> Result<HashSet<String>, WarehouseError> {
+        let resolved = self.resolved(self.appender.lake().newest()).await?;
+        let ids = read(async { resolved.filter(col("feed").eq(lit(feed)))?.select_columns(&["quarantine_id"])?.collect().await }).await?;
+        Ok(first_texts(&ids))
+    }
+}
+
+async fn read(reading: impl Future<Output = Result<Vec<RecordBatch>, DataFusionError>>) -> Result<Vec<RecordBatch>, WarehouseError> {
+    plain(reading.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?)
+}
+
+fn first_texts(batches: &[RecordBatch]) -> HashSet<String> {
+    batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 fn plain(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, WarehouseError> {
@@ -131,8 +148,7 @@ fn select(rows: DataFrame, resolved: DataFrame, selection: &Selection) -> Result
     waiting
         .filter(condition(selection))?
         .sort(vec![col("quarantined_at").sort(true, false), col("quarantine_id").sort(true, false)])?
-        .limit(0, Some(selection.rows_max))?
-        .select_columns(&COLUMNS)
+        .limit(0, Some(selection.rows_max))
 }
 
 impl Importer {
@@ -164,8 +180,7 @@ impl Importer {
             return Ok(Vec::new());
         };
         let resolved = self.resolved(snapshot).await?;
-        let read = async { unresolved(rows.filter(condition)?, resolved)?.select_columns(columns)?.collect().await };
-        plain(read.await.map_err(|source| WarehouseError::Storage { doing: "reading the quarantine", source: Box::new(source) })?)
+        read(async { unresolved(rows.filter(condition)?, resolved)?.select_columns(columns)?.collect().await }).await
     }
 
     /// The rows that wait no more, none before the first.
@@ -206,7 +221,7 @@ fn condition(selection: &Selection) -> Expr {
 }
 
 /// One row, its columns in the order of [`COLUMNS`].
-fn kept(batch: &RecordBatch, row: usize, replayed: &HashSet<&str>) -> Kept {
+fn kept(batch: &RecordBatch, row: usize, replayed: &HashSet<String>) -> Kept {
     let text = |column: usize| {
         let texts = batch.column(column).as_string::<i32>();
         (!texts.is_null(row)).then(|| texts.value(row).to_owned())

@@ -25,8 +25,8 @@ use crate::{
 // Limit: rows of one replay, as the contract of ReplayQuarantine says.
 const ROWS_MAX: usize = 10_000;
 
-// Limit: rows that wait for their number that are read again at once, each of up to 64 KiB.
-const WAITING_AT_ONCE: usize = 2_000;
+// Limit: rows that are in memory at once, each of up to 64 KiB.
+const ROWS_AT_ONCE: usize = 2_000;
 
 /// Rows of one file that can be read now.
 struct Readable {
@@ -49,9 +49,19 @@ pub(crate) async fn replay(importer: &Importer, context: &CallContext, request: 
     let feed = importer.contracts.feeds().get(&request.feed)?.clone();
     check(&request)?;
     let _one_at_a_time = importer.replaying.lock().await;
-    let waiting = waiting(importer, context, &feed, &request).await?;
+    let selection = Selection {
+        feed: feed.name.clone(),
+        scope: context.rights.scope_of(PERMISSION, None),
+        file_sha256: None,
+        ids: Some(request.quarantine_ids).filter(|ids| !ids.is_empty()),
+        reason: None,
+        after: None,
+        include_replayed: false,
+        rows_max: ROWS_MAX,
+    };
+    refuse_unknown(importer, &selection).await?;
     let corrected = Some(request.corrected_text.as_str()).filter(|text| !text.is_empty());
-    let replayed = importer.replay_rows(&feed, &waiting, corrected, context.caller_id()).await?;
+    let replayed = importer.replay_selected(&feed, selection, corrected, context.caller_id()).await?;
     let snapshot_id = importer.appender.lake().newest();
     Ok(ReplayQuarantineResponse { rows_taken: signed(replayed.taken), rows_still_bad: signed(replayed.still_bad), snapshot_id })
 }
@@ -68,26 +78,16 @@ fn check(request: &ReplayQuarantineRequest) -> Result<(), WarehouseError> {
     Ok(())
 }
 
-/// The rows that were asked for and still wait.
-async fn waiting(importer: &Importer, context: &CallContext, feed: &FeedContract, request: &ReplayQuarantineRequest) -> Result<Vec<Kept>, WarehouseError> {
-    let ids = Some(request.quarantine_ids.clone()).filter(|ids| !ids.is_empty());
-    let selection = |include_replayed| Selection {
-        feed: feed.name.clone(),
-        scope: context.rights.scope_of(PERMISSION, None),
-        file_sha256: None,
-        ids: ids.clone(),
-        reason: None,
-        after: None,
-        include_replayed,
-        rows_max: ROWS_MAX,
+/// That the rows that were asked for are there, waiting or not.
+async fn refuse_unknown(importer: &Importer, selection: &Selection) -> Result<(), WarehouseError> {
+    let Some(ids) = &selection.ids else {
+        return Ok(());
     };
-    if let Some(ids) = &ids {
-        let known = importer.quarantined(selection(true)).await?;
-        if let Some(unknown) = ids.iter().find(|id| !known.iter().any(|kept| kept.row.quarantine_id == **id)) {
-            return Err(WarehouseError::QuarantineUnknown { feed: feed.name.clone(), quarantine_id: unknown.chars().take(80).collect() });
-        }
+    let known = importer.quarantined_ids(&Selection { include_replayed: true, ..selection.clone() }).await?;
+    match ids.iter().find(|id| !known.contains(*id)) {
+        Some(unknown) => Err(WarehouseError::QuarantineUnknown { feed: selection.feed.clone(), quarantine_id: unknown.chars().take(80).collect() }),
+        None => Ok(()),
     }
-    importer.quarantined(selection(false)).await
 }
 
 impl Importer {
@@ -96,32 +96,48 @@ impl Importer {
         let _one_at_a_time = self.replaying.lock().await;
         let feeds = self.contracts.feeds();
         for feed in feeds.iter().filter(|feed| feed.resolves_numbers()) {
-            let mut after = None;
-            // Page by page, oldest first: the rows that are still unknown stay behind.
-            loop {
-                let selection = Selection {
-                    feed: feed.name.clone(),
-                    scope: Scope::Province,
-                    file_sha256: None,
-                    ids: None,
-                    reason: Some(Bad::NUMBER_UNKNOWN),
-                    after,
-                    include_replayed: false,
-                    rows_max: WAITING_AT_ONCE,
-                };
-                let waiting = self.quarantined(selection).await?;
-                let Some(last) = waiting.last() else {
-                    break;
-                };
-                after = Some(last.place());
-                let replayed = self.replay_rows(feed, &waiting, None, principal).await?;
+            let selection = Selection {
+                feed: feed.name.clone(),
+                scope: Scope::Province,
+                file_sha256: None,
+                ids: None,
+                reason: Some(Bad::NUMBER_UNKNOWN),
+                after: None,
+                include_replayed: false,
+                rows_max: usize::MAX,
+            };
+            let replayed = self.replay_selected(feed, selection, None, principal).await?;
+            if replayed.taken + replayed.still_bad > 0 {
                 tracing::info!(feed = feed.name, taken = replayed.taken, waiting = replayed.still_bad, "rows that waited for their number were replayed");
             }
         }
         Ok(())
     }
 
-    /// The caller holds `replaying`.
+    /// Page by page, oldest first: the rows that are still bad stay behind. The caller holds `replaying`.
+    async fn replay_selected(
+        &self,
+        feed: &Arc<FeedContract>,
+        mut selection: Selection,
+        corrected: Option<&str>,
+        principal: &str,
+    ) -> Result<Replayed, WarehouseError> {
+        let (mut replayed, mut left) = (Replayed::default(), selection.rows_max);
+        while left > 0 {
+            selection.rows_max = left.min(ROWS_AT_ONCE);
+            let waiting = self.quarantined(&selection).await?;
+            let Some(last) = waiting.last() else {
+                break;
+            };
+            selection.after = Some(last.place());
+            left -= waiting.len();
+            let page = self.replay_rows(feed, &waiting, corrected, principal).await?;
+            replayed.taken += page.taken;
+            replayed.still_bad += page.still_bad;
+        }
+        Ok(replayed)
+    }
+
     async fn replay_rows(&self, feed: &Arc<FeedContract>, waiting: &[Kept], corrected: Option<&str>, principal: &str) -> Result<Replayed, WarehouseError> {
         let numbers = if feed.resolves_numbers() { self.numbers().await? } else { Arc::default() };
         let mut replayed = Replayed::default();

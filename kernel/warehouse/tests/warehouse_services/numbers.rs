@@ -52,6 +52,25 @@ async fn a_row_with_an_unknown_number_waits_and_comes_in_with_its_assignment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_rows_than_are_read_again_at_once_come_in_past_those_that_still_wait() {
+    const ROWS: u64 = 4_500;
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let number = |row: u64| 13_900_000_000 + row;
+    let rows: String = (1..=ROWS).map(|row| usage(number(row), "a", "20260102", 1)).collect();
+    let taken = kernel.send(&foshan, &Sent::new("misc.usage.440600.20260102.txt.gz", &rows)).await.unwrap();
+    assert_eq!(taken.rows_quarantined, ROWS.cast_signed());
+    let assigned = |rows: std::iter::StepBy<std::ops::RangeInclusive<u64>>| rows.map(|row| format!("{}|{row}|20200101|\\N\n", number(row))).collect::<String>();
+    kernel.send(&foshan, &assignments("202512", &assigned((1..=ROWS).step_by(3)))).await.unwrap();
+    let sums = "select count(*), count(distinct customer_id), sum(customer_id) from usage";
+    let third = ROWS / 3;
+    assert_eq!(kernel.table(&foshan, sums).await, [format!("{third}|{third}|{}", (1..=ROWS).step_by(3).sum::<u64>())]);
+    assert_eq!(completeness(&kernel, "misc.usage", "202601").await.rows_waiting, (ROWS - third).cast_signed());
+    kernel.send(&foshan, &assignments("202601", &assigned((1..=ROWS).step_by(1)))).await.unwrap();
+    assert_eq!(kernel.table(&foshan, sums).await, [format!("{ROWS}|{ROWS}|{}", (1..=ROWS).sum::<u64>())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_record_waits_whole_and_pages_of_long_ones_are_short() {
     const TICKETS: usize = 40;
     let kernel = Kernel::start().await;
