@@ -39,7 +39,7 @@ impl Platform {
         let settings = HostSettings { dir: dir.path().join("plugins"), limits: HostLimits::default() };
         let host = Host::open(settings, rows, Arc::clone(&access), bus.clone(), Clock::system()).await.unwrap();
         let routes = Routes::new(PluginsServer::new(host.plugins_service()));
-        let corridor = Corridor::new(Arc::clone(&access), routes, host.bus_service());
+        let corridor = Corridor::new(Arc::clone(&access), routes, host.plugin_methods());
         bus.bind(corridor.bus_service());
 
         let token = auth.first_start().await.unwrap().unwrap();

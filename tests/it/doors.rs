@@ -18,6 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, body::Body, client::GrpcService};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
+use crate::plugins::{METHOD, with_plugin};
+
 /// Runs curl and gives the HTTP status and the body.
 fn curl(arguments: &[&str]) -> (u16, String) {
     let output = Command::new("curl").args(["-sS", "-w", "\n%{http_code}"]).args(arguments).output().expect("curl is installed");
@@ -143,12 +145,16 @@ async fn malformed_messages_are_refused_and_the_connection_lives_on() {
 
 #[tokio::test]
 async fn a_message_of_a_gigabyte_is_refused_at_its_header() {
-    let kernel = Kernel::start().await;
+    let kernel = with_plugin().await;
     let mut header = vec![0];
     header.extend_from_slice(&(1_u32 << 30).to_be_bytes());
     header.extend_from_slice(&[0; 64]);
-    let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], Bytes::from(header)).await;
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{status:?}");
+    let native_and_plugin = [("backplane.auth.v1.Auth/WhoAmI", "440000"), (METHOD, FOSHAN)];
+    for (method, city) in native_and_plugin {
+        let status = raw_grpc(&kernel, method, &[("backplane-city", city)], Bytes::from(header.clone())).await;
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{method}: {status:?}");
+        assert!(status.metadata().contains_key("backplane-trace-id"), "{method}: {status:?}");
+    }
 
     let large = tempfile::NamedTempFile::new().unwrap();
     large.as_file().set_len(17 << 20).unwrap();
@@ -198,6 +204,11 @@ async fn grpc_web_is_answered_over_http_1() {
     let output = Command::new("curl").args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("administrator") && text.contains("grpc-status:0"), "{text:?}");
+
+    let stranger = ["-sS", "-D", "-", "-H", "content-type: application/grpc-web+proto", "--data-binary", &data, &url];
+    let output = Command::new("curl").args(stranger).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.matches("backplane-trace-id").count(), 1, "a failure names its trace once: {text:?}");
 }
 
 #[tokio::test]

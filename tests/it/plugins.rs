@@ -6,11 +6,11 @@ use backplane_proto::plugin::v1::{DisablePluginRequest, EnablePluginRequest, Get
 use backplane_tests::{DONGGUAN, FOSHAN, Kernel, binary, excerpt, portal_traffic, python, reason, repository};
 use tonic::Code;
 
-const METHOD: &str = "portal_traffic.v1.PortalTraffic/GetSummary";
+pub(crate) const METHOD: &str = "portal_traffic.v1.PortalTraffic/GetSummary";
 const PERIOD: &str = r#"{"from": "2015-05-01T00:00:00Z", "to": "2015-06-01T00:00:00Z"}"#;
 const ANALYST: &[&str] = &["portal_traffic.read", "warehouse.query", "dataset.read:interaction"];
 
-async fn with_plugin() -> Kernel {
+pub(crate) async fn with_plugin() -> Kernel {
     // Before the kernel starts: a first build takes minutes, in which this thread would not answer the kernel's pings.
     let wasm = std::fs::read(portal_traffic()).unwrap();
     let kernel = Kernel::start().await;

@@ -87,7 +87,7 @@ impl Kernel {
             .add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(IngestServer::new(warehouse.ingest_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(PluginsServer::new(host.plugins_service()).max_decoding_message_size(MESSAGE_BYTES_MAX));
-        let corridor = Corridor::new(Arc::clone(&access), routes, host.bus_service());
+        let corridor = Corridor::new(Arc::clone(&access), routes, host.plugin_methods());
         bus.bind(corridor.bus_service());
 
         let first_token = auth.first_start().await?;

@@ -12,7 +12,7 @@ use tower::Service;
 use crate::CallContext;
 
 /// What answers requests on behalf of somebody: the corridor, which authorizes and routes them, and the plugin host behind it. Called through a shared
-/// reference, so that a call copies nothing.
+/// reference: no call copies the way.
 #[derive(Clone)]
 pub struct BusService(Arc<dyn Fn(CallContext, Request<Body>) -> Answer + Send + Sync>);
 

@@ -2,7 +2,8 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{City, Code, Fault, PluginId, Principal, Reason, Rights, Scope, random::unlike_others, status};
 
-/// Who calls, for which cities, with which rights and until when. Made at a door from a token, carried in the extensions of every request on the bus.
+/// Who calls, for which cities, with which rights and until when. Made at a door from a token; it goes with every request on the bus, and native
+/// services find it in the extensions.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     pub caller: Caller,

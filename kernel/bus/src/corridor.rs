@@ -54,7 +54,7 @@ impl Corridor {
         let deadline = context.deadline;
         let answered = match access.owner {
             Owner::Native => before(deadline, answer_natively(self.inner.routes.clone(), context, request)).await,
-            // The host reads its one message itself and looks at its size before it keeps it.
+            // The host reads the one message itself, within the same limit.
             Owner::Plugin(_) => before(deadline, self.inner.plugins.call(context, request)).await,
         };
         let Some(response) = answered else {

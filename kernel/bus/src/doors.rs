@@ -60,7 +60,7 @@ impl Doors {
         let mut response = match protocol_of(&request) {
             Protocol::Grpc => return self.grpc(request, trace).await,
             // Apart, so that a gRPC call does not carry the room that these need.
-            Protocol::GrpcWeb => Box::pin(self.grpc_web(request, trace)).await,
+            Protocol::GrpcWeb => return Box::pin(self.grpc_web(request, trace)).await,
             Protocol::Json => Box::pin(connect::answer(&self, request, trace)).await,
             Protocol::Unknown => {
                 let content_type = content_type_of(&request).chars().take(80).collect();

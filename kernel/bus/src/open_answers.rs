@@ -8,10 +8,15 @@ use slab::Slab;
 use crate::answer_body::Answer;
 
 /// Answers on their way to the network, with their deadlines. A body is asked for more only while its receiver takes it, so that a receiver that stops taking would
-/// keep a call open for ever: this list ends it. Never more than the calls that the doors let in, so it is looked through from end to end.
+/// keep a call open for ever: this list ends it. One that was ended keeps its place, empty, for as long as its connection holds the stream.
 #[derive(Default)]
 pub(crate) struct OpenAnswers {
-    answers: Mutex<Slab<(Instant, Weak<Answer>)>>,
+    answers: Mutex<Slab<Option<Open>>>,
+}
+
+struct Open {
+    deadline: Instant,
+    answer: Weak<Answer>,
 }
 
 /// Strikes the answer from the list when dropped.
@@ -22,19 +27,19 @@ pub(crate) struct Listed {
 
 impl OpenAnswers {
     pub(crate) fn list(self: Arc<Self>, deadline: Instant, answer: &Arc<Answer>) -> Listed {
-        let key = self.answers().insert((deadline, Arc::downgrade(answer)));
+        let key = self.answers().insert(Some(Open { deadline, answer: Arc::downgrade(answer) }));
         Listed { open: self, key }
     }
 
     /// Ends every answer whose deadline is before `now`.
     pub(crate) fn end_overdue(&self, now: Instant) {
-        let overdue: Vec<Weak<Answer>> =
-            self.answers().iter().filter(|(_, (deadline, _))| *deadline < now).map(|(_, (_, answer))| Weak::clone(answer)).collect();
+        let is_overdue = |open: &mut Open| open.deadline < now;
+        let overdue: Vec<Open> = self.answers().iter_mut().filter_map(|(_, open)| open.take_if(is_overdue)).collect();
         // Outside of the lock: what an answer holds may take its time to go.
-        overdue.iter().filter_map(Weak::upgrade).for_each(|answer| answer.end_overdue());
+        overdue.iter().filter_map(|open| open.answer.upgrade()).for_each(|answer| answer.end_overdue());
     }
 
-    fn answers(&self) -> MutexGuard<'_, Slab<(Instant, Weak<Answer>)>> {
+    fn answers(&self) -> MutexGuard<'_, Slab<Option<Open>>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

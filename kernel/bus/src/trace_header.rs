@@ -3,8 +3,8 @@ use kernel_base::TraceId;
 
 /// Names the trace of a call, so that a caller can ask about it.
 ///
-/// Every failure carries it, and every answer over gRPC-Web and JSON, where people look. A gRPC answer that succeeds does not: a value that is never the same
-/// twice goes past the compression of headers, and cost a twentieth of the throughput; a service that wants to find its calls sends `traceparent`.
+/// Every failure over the network carries it, and every JSON answer, which people read. A gRPC answer that succeeds does not: a value that is never the same twice
+/// goes past the compression of headers, and cost a twentieth of the throughput; a service that wants to find its calls sends `traceparent`.
 const TRACE_HEADER: &str = "backplane-trace-id";
 
 pub(crate) fn insert(headers: &mut HeaderMap, trace: TraceId) {

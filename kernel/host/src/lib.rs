@@ -1,7 +1,7 @@
 //! The plugin host: installs components, keeps their deployments, and answers their calls from warm instances.
 //!
 //! Start from [`Host::call`] (`call.rs`): a path and bytes become an answer of the deployment that serves the city, or an error that names plugin, version
-//! and city. [`Host::bus_service`] puts it on the bus.
+//! and city. [`Host::plugin_methods`] puts it on the bus.
 //!
 //! Invariants: the one crate that names wasmtime; knows no SQL and no tokens; no message of a plugin is decoded here; nothing that a guest does panics the host,
 //! blocks the runtime or outlives its deadline; a warm instance never serves two different rights; a guest reaches nothing but `bus.call` and `bus.open`.

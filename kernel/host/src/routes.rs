@@ -6,8 +6,9 @@ use tonic::{Status, body::Body};
 use crate::{Host, unary};
 
 impl Host {
-    /// The plugins' side of the bus: any path that no native service has. The call was authorized before; the messages stay bytes.
-    pub fn bus_service(&self) -> BusService {
+    /// The plugins' side of the bus: any path that no native service has, for the corridor alone, which authorizes
+    /// before it calls. The messages stay bytes.
+    pub fn plugin_methods(&self) -> BusService {
         let host = self.clone();
         BusService::new(move |context, request| {
             let host = host.clone();

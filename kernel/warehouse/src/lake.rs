@@ -43,9 +43,9 @@ pub(crate) use keys::{RowKey, key_is_one_of, row_keys};
 // Limit: rows of a row group, as many as DuckDB writes: smaller ones let a scan skip more and use more cores.
 const ROW_GROUP_ROWS_MAX: usize = 122_880;
 
-// Limit: bytes of a row group as encoded; a hundred thousand rows of numbers and codes fit. Of a file's first rows the writer holds as many bytes in memory before
-// it writes, some twenty thousand rows, and counts each column's values in them to choose encodings: counting a whole row group of every file took a fifth of an
-// import.
+// Limit: bytes of a row group. The writer holds it to both measures. As encoded: a hundred thousand rows of numbers and codes fit, fewer of long text. As Arrow
+// arrays, ten times as large: of a file's first rows it keeps as much before it writes, some twenty thousand rows, and counts each column's values in them to
+// choose encodings. Counting a whole row group of every file took a fifth of an import.
 const ROW_GROUP_BYTES_MAX: usize = 2 << 20;
 
 /// The tables: a SQLite catalog and Parquet files, all through datafusion-ducklake, which only this folder names.

@@ -14,6 +14,8 @@ pub struct WarehouseSettings {
     pub file_bytes_max: u64,
     // Limit: keys of a slice that are held in memory to tell its duplicates, 16 bytes each and as many places as fill 2^23 of a hash table; earlier ones are on disk.
     pub keys_in_memory: usize,
+    // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
+    pub quarantine_bytes: usize,
 }
 
 /// What one query may use. A request may ask for less, never for more.
@@ -37,6 +39,7 @@ impl WarehouseSettings {
             chunk_lines: 1_000_000,
             file_bytes_max: 16 << 30,
             keys_in_memory: 7 << 20,
+            quarantine_bytes: 64 << 20,
         }
     }
 }

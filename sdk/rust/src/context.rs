@@ -4,7 +4,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use prost::Message;
+use prost::{DecodeError, Message};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -27,7 +27,7 @@ struct Call {
 }
 
 impl Context {
-    /// Made by the dispatcher; tests take theirs from `testing::FakeKernel`.
+    /// Of a call that is at hand; tests take theirs from `testing::FakeKernel`.
     pub fn new(call: CallContext, kernel: Rc<dyn Kernel>) -> Context {
         Context { call: Rc::new(Call { encoded: Vec::new(), decoded: OnceCell::from(call) }), kernel }
     }
@@ -39,10 +39,23 @@ impl Context {
 
     #[allow(clippy::panic, reason = "a kernel of another connector: no method of the plugin can go on, and its caller reads this text")]
     fn call_context(&self) -> &CallContext {
-        self.call.decoded.get_or_init(|| match CallContext::decode(self.call.encoded.as_slice()) {
+        match self.read() {
             Ok(call) => call,
             Err(error) => panic!("the call's context cannot be read: {error}: the kernel and the plugin's SDK disagree about the connector"),
-        })
+        }
+    }
+
+    fn read(&self) -> Result<&CallContext, DecodeError> {
+        if let Some(call) = self.call.decoded.get() {
+            return Ok(call);
+        }
+        let call = CallContext::decode(self.call.encoded.as_slice())?;
+        Ok(self.call.decoded.get_or_init(|| call))
+    }
+
+    /// For the domain of an error that is on its way already.
+    pub(crate) fn plugin_id_if_readable(&self) -> &str {
+        self.read().map_or("", |call| &call.plugin_id)
     }
 
     /// The six-digit code of the city whose rows and configuration this call sees; `440000` is the province.
@@ -122,7 +135,7 @@ impl Context {
     }
 }
 
-pub(crate) fn answer_malformed(method: &str, error: &prost::DecodeError) -> Status {
+pub(crate) fn answer_malformed(method: &str, error: &DecodeError) -> Status {
     let message = format!("the answer of {method} cannot be read: {error}: build the plugin against the contracts that the service serves");
     Status::internal(Reason::MessageMalformed, message).at("method", method)
 }

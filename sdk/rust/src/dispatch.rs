@@ -47,9 +47,12 @@ pub trait Plugin: Default + 'static {
 ///
 /// # Errors
 /// As [`Dispatch::dispatch`], in the connector's form.
+///
+/// # Panics
+/// When the method asks for something of a context that cannot be read: the kernel and the SDK disagree about the connector.
 pub fn handle<P: Plugin>(kernel: Rc<dyn Kernel>, method: &str, context: Vec<u8>, request: Vec<u8>) -> Result<Vec<u8>, WireStatus> {
     let context = Context::encoded(context, kernel);
-    route::<P>(method, &context, request).map_err(|status| status.into_wire(context.plugin_id()))
+    route::<P>(method, &context, request).map_err(|status| status.into_wire(context.plugin_id_if_readable()))
 }
 
 fn route<P: Plugin>(method: &str, context: &Context, request: Vec<u8>) -> Result<Vec<u8>, Status> {

@@ -60,3 +60,14 @@ async fn the_in_process_client_crosses_the_same_corridor() {
     let refused = auth.who_am_i(backplane_proto::auth::v1::WhoAmIRequest {}).await.unwrap_err();
     assert_eq!(reason(&refused), "TOKEN_MISSING");
 }
+
+#[tokio::test]
+async fn a_failure_of_a_plugin_names_its_trace_and_a_success_does_not() {
+    let (failing, _) = doors(plugin(async || Status::not_found("no such page").into_http()), 8).await;
+    let status = status_of(failing.answer(request(PATH, None)).await).await;
+    assert_eq!((status.code(), status.metadata().get("backplane-trace-id").unwrap().len()), (Code::NotFound, 32));
+
+    let (answering, _) = doors(plugin(async || Response::new(Body::empty())), 8).await;
+    let answer = answering.answer(request(PATH, None)).await;
+    assert!(!answer.headers().contains_key("backplane-trace-id"), "{:?}", answer.headers());
+}

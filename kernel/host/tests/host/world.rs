@@ -179,7 +179,7 @@ pub fn assert_fails<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, e
 fn routes(host: &Host, warehouse: &FakeWarehouse, passed: &Passed) -> BusService {
     let plugins = PluginsServer::new(host.plugins_service());
     let warehouse = WarehouseServer::new(warehouse.clone());
-    let (of_host, passed) = (host.bus_service(), Arc::clone(passed));
+    let (of_host, passed) = (host.plugin_methods(), Arc::clone(passed));
     BusService::new(move |context, mut request: Request<Body>| {
         let (plugins, warehouse, of_host) = (plugins.clone(), warehouse.clone(), of_host.clone());
         let passed = Arc::clone(&passed);

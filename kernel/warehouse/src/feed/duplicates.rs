@@ -17,10 +17,12 @@ use crate::{
 };
 
 // Limit: runs of keys on disk for one slice. With the default of keys in memory that is 300 million rows, about as many as a file of 16 GiB has; each run takes
-// 16 MiB of memory for the filter and 112 MiB of disk. A larger slice is sent in days.
+// 112 MiB of disk, and the filter 16 MiB of memory for each that there may be: twice the runs that there are at most, and 640 MiB. A larger slice is sent in days.
 const RUNS_MAX: usize = 40;
 // Keys that are read from disk at once: 4 KiB, as a disk reads.
 const BLOCK_KEYS: usize = 256;
+// Blocks that are read at once where all of a run is read.
+const BLOCKS_AT_ONCE: usize = 256;
 const KEY_BYTES: usize = size_of::<KeyDigest>();
 
 /// 128 bits of a row's key: two of 300 million keys are the same by chance once in 10^21 files.
@@ -150,8 +152,8 @@ impl Run {
     }
 
     fn each(&self, mut see: impl FnMut(KeyDigest)) -> io::Result<()> {
-        let mut bytes = vec![0; BLOCK_KEYS * KEY_BYTES];
-        for block in 0..self.firsts.len() {
+        let mut bytes = vec![0; BLOCKS_AT_ONCE * BLOCK_KEYS * KEY_BYTES];
+        for block in (0..self.firsts.len()).step_by(BLOCKS_AT_ONCE) {
             let read = self.read(block, &mut bytes)?;
             read.as_chunks().0.iter().for_each(|key| see(KeyDigest::from_le_bytes(*key)));
         }
@@ -167,9 +169,11 @@ impl Run {
         Ok(read.chunks_exact(KEY_BYTES).any(|there| there == key.to_le_bytes()))
     }
 
+    /// The keys from a block on, as many as `bytes` has room for.
     fn read<'b>(&self, block: usize, bytes: &'b mut [u8]) -> io::Result<&'b [u8]> {
         let first = block * BLOCK_KEYS;
-        let bytes = &mut bytes[..BLOCK_KEYS.min(self.keys - first) * KEY_BYTES];
+        let length = bytes.len().min((self.keys - first) * KEY_BYTES);
+        let bytes = &mut bytes[..length];
         self.file.read_exact_at(bytes, (first * KEY_BYTES) as u64)?;
         Ok(bytes)
     }

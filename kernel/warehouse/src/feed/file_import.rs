@@ -381,7 +381,7 @@ impl Importer {
             let (lake, table) = (self.appender.lake(), TableName::dataset(&contract.name));
             let mut rows = lake.stream(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await?;
             while let Some(batch) = rows.try_next().await? {
-                duplicates.add(&origin.file_name, &stored_keys(batch.columns())?)?;
+                tokio::task::block_in_place(|| duplicates.add(&origin.file_name, &stored_keys(batch.columns())?))?;
             }
         }
         Ok(duplicates)

@@ -40,6 +40,7 @@ pub(crate) struct Importer {
     pub(super) slices: Slices,
     pub(super) file_bytes_max: u64,
     pub(super) keys_in_memory: usize,
+    pub(super) quarantine_bytes: usize,
     /// Replays are one at a time: that a row still waits is checked before its batch is made.
     pub(super) replaying: tokio::sync::Mutex<()>,
     /// Uploads enter the inbox one at a time: whether the same file is there is checked before.
@@ -95,6 +96,7 @@ impl Importer {
             visitors: VisitorKey::open(&settings.dir.join("visitor.key"))?,
             file_bytes_max: settings.file_bytes_max,
             keys_in_memory: settings.keys_in_memory,
+            quarantine_bytes: settings.quarantine_bytes,
             replaying: tokio::sync::Mutex::new(()),
             entering: tokio::sync::Mutex::new(()),
             limits: ChunkLimits { bytes_max: settings.chunk_bytes.max(1), lines_max: settings.chunk_lines.max(1) as u64 },

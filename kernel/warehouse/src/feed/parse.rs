@@ -5,13 +5,14 @@ use crate::{day::shanghai_day, rows::Cell};
 
 /// Reads one field by a rule, to the end of `cells`.
 ///
-/// Each arm pushes its own cell: a cell that was handed on through a common place was written in words and read back in pairs of them, for which the processor
-/// waits, and that took more than the reading.
+/// Each arm pushes its own cell: one that was handed on through a common place cost more than the reading, since its words were stored one by one and loaded two at
+/// a time, which the processor cannot forward.
 ///
 /// # Errors
 /// A reason code with what was expected and what was found.
 pub(super) fn push_cell<'t>(rule: &'t Rule, text: &str, cells: &mut Vec<Cell<'t>>) -> Result<(), Bad> {
     match rule {
+        // A caller that has it borrowed need not come here.
         Rule::Text => cells.push(text.to_owned().into()),
         Rule::Integer => cells.push(Cell::Integer(text.parse().map_err(|_| invalid(text, "NUMBER_INVALID", "a whole number"))?)),
         Rule::Real => cells.push(Cell::Real(real(text).ok_or_else(|| invalid(text, "NUMBER_INVALID", "a number such as 23.02"))?)),

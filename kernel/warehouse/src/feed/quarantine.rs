@@ -5,11 +5,13 @@ use arrow_array::{
     cast::AsArray,
     types::{Int64Type, TimestampMicrosecondType},
 };
+use arrow_schema::DataType;
 use backplane_proto::ingest::v1::{ListQuarantineRequest, ListQuarantineResponse, QuarantinedRow};
 use datafusion::{
     common::JoinType,
     error::DataFusionError,
-    logical_expr::Expr,
+    functions::{core::expr_fn::coalesce, string::expr_fn::octet_length},
+    logical_expr::{Expr, cast},
     prelude::{DataFrame, col, lit},
 };
 use kernel_base::{CallContext, Page, Scope};
@@ -71,22 +73,21 @@ pub(crate) async fn list(importer: &Importer, context: &CallContext, request: Li
         reason: None,
         after: page.after.as_deref().map(position).transpose()?,
         include_replayed: request.include_replayed,
-        rows_max: page.size + 1,
+        rows_max: page.size,
     };
-    let mut kept = importer.quarantined(&selection).await?;
-    let page = Page { size: page.size.min(fitting(&kept)), ..page };
+    let fitting = importer.first_of(&selection, PAGE_TEXT_BYTES_MAX).await?;
+    let page = Page { size: fitting.rows.max(1), ..page };
+    // One more tells whether there is another page.
+    let mut kept = importer.quarantined(&Selection { rows_max: page.size + 1, ..selection }).await?;
     let next_page_token = page.finish(&mut kept, |kept| format!("{}/{}", kept.quarantined_at, kept.row.quarantine_id));
     Ok(ListQuarantineResponse { rows: kept.into_iter().map(|kept| kept.row).collect(), next_page_token })
 }
 
-/// How many rows fit a page by their text; one always does.
-fn fitting(kept: &[Kept]) -> usize {
-    let mut bytes = 0;
-    let fits = kept.iter().take_while(|kept| {
-        bytes += kept.row.raw_text.len();
-        bytes <= PAGE_TEXT_BYTES_MAX
-    });
-    fits.count().max(1)
+/// The first of selected rows whose text may be held at one time.
+pub(super) struct FirstRows {
+    pub(super) rows: usize,
+    /// Whether these are all that are selected.
+    pub(super) is_all: bool,
 }
 
 /// The place in the order of rows that a page's token names.
@@ -96,30 +97,44 @@ fn position(token: &str) -> Result<(i64, String), WarehouseError> {
 }
 
 impl Importer {
+    /// How many of the selected rows, oldest first, have no more than `bytes_max` of text together; of rows that are larger, one.
+    pub(super) async fn first_of(&self, selection: &Selection, bytes_max: usize) -> Result<FirstRows, WarehouseError> {
+        let bytes = octet_length(col("raw_text")) + octet_length(coalesce(vec![col("header"), lit("")]));
+        let bytes = cast(bytes, DataType::Int64).alias("bytes");
+        let batches = self.select_quarantined(self.appender.lake().newest(), selection, vec![bytes]).await?;
+        let lengths = || batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
+        let mut left = i64::try_from(bytes_max).unwrap_or(i64::MAX);
+        let fits = lengths().take_while(|length| {
+            left = left.saturating_sub(*length);
+            left >= 0
+        });
+        let (rows, all) = (fits.count().max(1), lengths().count());
+        Ok(FirstRows { rows: rows.min(all), is_all: rows >= all })
+    }
+
     /// The selected rows, oldest first.
     pub(super) async fn quarantined(&self, selection: &Selection) -> Result<Vec<Kept>, WarehouseError> {
-        let batches = self.quarantined_columns(selection, &COLUMNS).await?;
-        let replayed = if selection.include_replayed { self.replayed_ids(&selection.feed).await? } else { HashSet::new() };
+        let snapshot = self.appender.lake().newest();
+        let batches = self.select_quarantined(snapshot, selection, COLUMNS.map(col).to_vec()).await?;
+        let replayed = if selection.include_replayed { self.replayed_ids(snapshot, &selection.feed).await? } else { HashSet::new() };
         Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| kept(batch, row, &replayed)).collect::<Vec<_>>()).collect())
     }
 
     /// The ids of the selected rows.
     pub(super) async fn quarantined_ids(&self, selection: &Selection) -> Result<HashSet<String>, WarehouseError> {
-        Ok(first_texts(&self.quarantined_columns(selection, &["quarantine_id"]).await?))
+        Ok(first_texts(&self.select_quarantined(self.appender.lake().newest(), selection, vec![col("quarantine_id")]).await?))
     }
 
-    async fn quarantined_columns(&self, selection: &Selection, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
-        let lake = self.appender.lake();
-        let snapshot = lake.newest();
-        let Some(rows) = lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? else {
+    async fn select_quarantined(&self, snapshot: i64, selection: &Selection, columns: Vec<Expr>) -> Result<Vec<RecordBatch>, WarehouseError> {
+        let Some(rows) = self.appender.lake().frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? else {
             return Ok(Vec::new());
         };
         let resolved = self.resolved(snapshot).await?;
-        read(async { select(rows, resolved, selection)?.select_columns(columns)?.collect().await }).await
+        read(async { select(rows, resolved, selection)?.select(columns)?.collect().await }).await
     }
 
-    async fn replayed_ids(&self, feed: &str) -> Result<HashSet<String>, WarehouseError> {
-        let resolved = self.resolved(self.appender.lake().newest()).await?;
+    async fn replayed_ids(&self, snapshot: i64, feed: &str) -> Result<HashSet<String>, WarehouseError> {
+        let resolved = self.resolved(snapshot).await?;
         let ids = read(async { resolved.filter(col("feed").eq(lit(feed)))?.select_columns(&["quarantine_id"])?.collect().await }).await?;
         Ok(first_texts(&ids))
     }

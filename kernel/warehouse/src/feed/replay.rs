@@ -25,9 +25,6 @@ use crate::{
 // Limit: rows of one replay, as the contract of ReplayQuarantine says.
 const ROWS_MAX: usize = 10_000;
 
-// Limit: rows that are in memory at once, each of up to 64 KiB.
-const ROWS_AT_ONCE: usize = 2_000;
-
 /// Rows of one file that can be read now.
 struct Readable {
     origin: Origin,
@@ -43,8 +40,8 @@ struct Replayed {
     still_bad: u64,
 }
 
-/// Reads quarantined rows again and appends those that can be read now. The rows and the note that they are no longer waiting are one snapshot a file, so that
-/// replaying twice, or after a crash, changes nothing.
+/// Reads quarantined rows again and appends those that can be read now. The rows of a file that are held at one time, and the note that they are no longer waiting,
+/// are one snapshot, so that replaying twice, or after a crash, changes nothing; after an error what was taken stays taken.
 pub(crate) async fn replay(importer: &Importer, context: &CallContext, request: ReplayQuarantineRequest) -> Result<ReplayQuarantineResponse, WarehouseError> {
     let feed = importer.contracts.feeds().get(&request.feed)?.clone();
     check(&request)?;
@@ -123,17 +120,22 @@ impl Importer {
         principal: &str,
     ) -> Result<Replayed, WarehouseError> {
         let (mut replayed, mut left) = (Replayed::default(), selection.rows_max);
-        while left > 0 {
-            selection.rows_max = left.min(ROWS_AT_ONCE);
+        loop {
+            selection.rows_max = left.min(ROWS_MAX);
+            let page = self.first_of(&selection, self.quarantine_bytes).await?;
+            selection.rows_max = page.rows;
             let waiting = self.quarantined(&selection).await?;
             let Some(last) = waiting.last() else {
                 break;
             };
             selection.after = Some(last.place());
             left -= waiting.len();
-            let page = self.replay_rows(feed, &waiting, corrected, principal).await?;
-            replayed.taken += page.taken;
-            replayed.still_bad += page.still_bad;
+            let of_page = self.replay_rows(feed, &waiting, corrected, principal).await?;
+            replayed.taken += of_page.taken;
+            replayed.still_bad += of_page.still_bad;
+            if left == 0 || (page.is_all && page.rows < ROWS_MAX) {
+                break;
+            }
         }
         Ok(replayed)
     }

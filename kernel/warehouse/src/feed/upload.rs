@@ -20,7 +20,7 @@ use crate::{contract::Visibility, error::WarehouseError};
 // Limit: one piece of an upload, as the contract of ImportFile says.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 
-// Bytes of an upload that are brought to the disk at one time.
+// Bytes of an upload that must have come since the last time it was brought to the disk.
 const SYNC_BYTES: u64 = 16 << 20;
 
 pub(crate) type Answers = Pin<Box<dyn Stream<Item = Result<ImportFileResponse, Status>> + Send>>;
@@ -169,19 +169,20 @@ async fn write_part(
 #[derive(Default)]
 struct Syncs {
     running: Option<JoinHandle<io::Result<()>>>,
-    from: u64,
+    /// The size when the last one began.
+    begun_at: u64,
 }
 
 impl Syncs {
     /// Begins another one, unless one runs or there is little to bring.
     async fn begin(&mut self, file: &File, size: u64) -> io::Result<()> {
-        if size - self.from < SYNC_BYTES || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+        if size - self.begun_at < SYNC_BYTES || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return Ok(());
         }
         self.end().await?;
         let file = file.try_clone().await?.into_std().await;
         self.running = Some(tokio::task::spawn_blocking(move || file.sync_data()));
-        self.from = size;
+        self.begun_at = size;
         Ok(())
     }
 

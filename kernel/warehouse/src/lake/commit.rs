@@ -226,6 +226,16 @@ mod tests {
         sqlx::query(sql).execute(&mut catalog).await.unwrap();
     }
 
+    #[test]
+    fn slices_are_the_rows_in_their_order() {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)]));
+        let rows = |numbers: std::ops::Range<i64>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from_iter_values(numbers))]).unwrap();
+        let slice = SLICE_ROWS as i64;
+        let slices = in_slices(&[rows(0..0), rows(0..slice), rows(slice..2 * slice + 1)]);
+        assert_eq!(slices, [rows(0..slice), rows(slice..2 * slice), rows(2 * slice..2 * slice + 1)]);
+        assert!(in_slices(&[]).is_empty());
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_commit_that_reports_a_failure_is_done_when_the_catalog_has_it() {
         let dir = TempDir::new().unwrap();

@@ -263,3 +263,16 @@ async fn the_real_log_is_taken_whole() {
     assert_eq!(taken.rows_taken + taken.rows_quarantined, taken.lines);
     assert_eq!(kernel.number(&foshan, "select count(*) from interaction").await, taken.rows_taken);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_to_the_disk_while_it_comes_in_is_taken_whole() {
+    const LINES: u64 = 400_000;
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let line = |number: u64| format!("10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"GET /page HTTP/1.1\" 200 {number} \"-\" \"Mozilla/5.0\"\n");
+    let log: String = (1..=LINES).map(line).collect();
+    assert!(log.len() > 32 << 20, "several times what is brought to the disk at least");
+    let taken = kernel.import(&foshan, "portal.access", "access.log", log.as_bytes()).await.unwrap();
+    assert_eq!(taken.rows_taken, LINES.cast_signed());
+    assert_eq!(kernel.table(&foshan, "select count(*), sum(bytes) from interaction").await, [format!("{LINES}|{}", LINES * (LINES + 1) / 2)]);
+}

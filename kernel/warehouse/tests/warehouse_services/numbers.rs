@@ -1,4 +1,4 @@
-use backplane_proto::ingest::v1::{Completeness, ListCompletenessRequest, ListQuarantineRequest};
+use backplane_proto::ingest::v1::{Completeness, ListCompletenessRequest, ListQuarantineRequest, ReplayQuarantineRequest};
 
 use crate::{
     kernel::{Kernel, city_caller, province},
@@ -52,9 +52,10 @@ async fn a_row_with_an_unknown_number_waits_and_comes_in_with_its_assignment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_rows_than_are_read_again_at_once_come_in_past_those_that_still_wait() {
-    const ROWS: u64 = 4_500;
-    let kernel = Kernel::start().await;
+async fn more_rows_than_are_held_at_one_time_come_in_past_those_that_still_wait() {
+    const ROWS: u64 = 600;
+    // A hundred rows or so.
+    let kernel = Kernel::start_with(|settings| settings.quarantine_bytes = 5_000).await;
     let foshan = city_caller("440600");
     let number = |row: u64| 13_900_000_000 + row;
     let rows: String = (1..=ROWS).map(|row| usage(number(row), "a", "20260102", 1)).collect();
@@ -66,6 +67,9 @@ async fn more_rows_than_are_read_again_at_once_come_in_past_those_that_still_wai
     let third = ROWS / 3;
     assert_eq!(kernel.table(&foshan, sums).await, [format!("{third}|{third}|{}", (1..=ROWS).step_by(3).sum::<u64>())]);
     assert_eq!(completeness(&kernel, "misc.usage", "202601").await.rows_waiting, (ROWS - third).cast_signed());
+    let asked = ReplayQuarantineRequest { feed: "misc.usage".to_owned(), ..ReplayQuarantineRequest::default() };
+    let replayed = kernel.ingest(&foshan).replay_quarantine(asked).await.unwrap().into_inner();
+    assert_eq!((replayed.rows_taken, replayed.rows_still_bad), (0, (ROWS - third).cast_signed()), "each of them once");
     kernel.send(&foshan, &assignments("202601", &assigned((1..=ROWS).step_by(1)))).await.unwrap();
     assert_eq!(kernel.table(&foshan, sums).await, [format!("{ROWS}|{ROWS}|{}", (1..=ROWS).sum::<u64>())]);
 }
