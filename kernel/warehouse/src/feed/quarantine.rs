@@ -130,7 +130,7 @@ impl Importer {
             return Ok(Vec::new());
         };
         let resolved = self.resolved(snapshot).await?;
-        read(async { select(rows, resolved, selection)?.select(columns)?.collect().await }).await
+        read(async { select(rows, resolved, selection, columns)?.collect().await }).await
     }
 
     async fn replayed_ids(&self, snapshot: i64, feed: &str) -> Result<HashSet<String>, WarehouseError> {
@@ -158,12 +158,17 @@ fn unresolved(rows: DataFrame, resolved: DataFrame) -> Result<DataFrame, DataFus
     rows.join(resolved, JoinType::LeftAnti, &["quarantine_id"], &["resolved_id"], None)
 }
 
-fn select(rows: DataFrame, resolved: DataFrame, selection: &Selection) -> Result<DataFrame, DataFusionError> {
+/// Columns of the selected rows, in their order. They are made before the sort, which then holds no text that nobody asked for.
+fn select(rows: DataFrame, resolved: DataFrame, selection: &Selection, columns: Vec<Expr>) -> Result<DataFrame, DataFusionError> {
     let waiting = if selection.include_replayed { rows } else { unresolved(rows, resolved)? };
+    let order = [col("quarantined_at").alias("order_at"), col("quarantine_id").alias("order_id")];
+    let names: Vec<String> = columns.iter().map(|column| column.schema_name().to_string()).collect();
     waiting
         .filter(condition(selection))?
-        .sort(vec![col("quarantined_at").sort(true, false), col("quarantine_id").sort(true, false)])?
-        .limit(0, Some(selection.rows_max))
+        .select(columns.into_iter().chain(order).collect::<Vec<_>>())?
+        .sort(vec![col("order_at").sort(true, false), col("order_id").sort(true, false)])?
+        .limit(0, Some(selection.rows_max))?
+        .select_columns(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 impl Importer {
