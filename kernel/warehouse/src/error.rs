@@ -29,7 +29,7 @@ pub enum WarehouseError {
     #[error("the idempotency key '{key}' was used before with other rows: send the same rows to repeat that append, or a new key to make another")]
     IdempotencyKeyReused { key: String },
 
-    #[error("the SQL is wrong: {problem}")]
+    #[error("the SQL is wrong: {problem}: 'backplane tables' shows the datasets and columns that this caller may read, and functions are those of DataFusion")]
     SqlInvalid { problem: String, line: Option<u64>, column: Option<u64> },
     #[error("{problem}")]
     SqlRefused { problem: String },
@@ -75,6 +75,11 @@ pub enum WarehouseError {
 impl WarehouseError {
     pub(crate) fn storage(doing: &'static str) -> impl Fn(std::io::Error) -> WarehouseError {
         move |source| WarehouseError::Storage { doing, source: Box::new(source) }
+    }
+
+    /// Whether it is the file that is wrong, so that importing it again changes nothing.
+    pub(crate) fn refuses_file(&self) -> bool {
+        matches!(self, WarehouseError::FileTooBad { .. } | WarehouseError::FileRefused { .. })
     }
 
     pub(crate) fn broken(problem: impl ToString) -> WarehouseError {

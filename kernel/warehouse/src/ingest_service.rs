@@ -8,7 +8,9 @@ use backplane_proto::ingest::v1::{
 use kernel_base::context_of;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{append::call, contracts::Draft, feed, warehouse::Inner};
+use crate::{append::call, contracts::Draft, error::WarehouseError, feed, warehouse::Inner};
+
+const IDEMPOTENCY_KEY: &str = "backplane-idempotency-key";
 
 /// `backplane.ingest.v1.Ingest`: the door; the verbs are in files of their own.
 pub(crate) struct IngestService {
@@ -21,13 +23,27 @@ impl IngestService {
     }
 }
 
+/// An append may carry its key as metadata too, where a plugin's connector puts it.
+fn with_key(request: Request<AppendRequest>) -> Result<AppendRequest, Status> {
+    let sent = request.metadata().get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
+    let mut request = request.into_inner();
+    if request.idempotency_key.is_empty() {
+        request.idempotency_key = sent;
+    } else if !sent.is_empty() && sent != request.idempotency_key {
+        let problem = format!("the metadata '{IDEMPOTENCY_KEY}' has another key: send one, or the same in both");
+        return Err(WarehouseError::FieldInvalid { field: "idempotency_key", problem }.into());
+    }
+    Ok(request)
+}
+
 #[tonic::async_trait]
 impl ingest_server::Ingest for IngestService {
     type ImportFileStream = feed::Answers;
 
     async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendResponse>, Status> {
         let context = context_of(&request)?;
-        let (inner, request) = (self.inner.clone(), request.into_inner());
+        let request = with_key(request)?;
+        let inner = self.inner.clone();
         Ok(Response::new(self.inner.engine.run(async move { call::append(&inner, &context, request).await }).await?))
     }
 

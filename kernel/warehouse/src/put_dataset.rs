@@ -10,7 +10,7 @@ use crate::{contracts::Draft, error::WarehouseError, warehouse::Inner};
 /// Puts a dataset's contract in force.
 ///
 /// # Errors
-/// CONTRACT_INVALID, RESOURCE_CONFLICT, and CONTRACT_BREAKS with the feeds and plugins that rely on the dataset.
+/// CONTRACT_INVALID, REVISION_CONFLICT, and CONTRACT_BREAKS with the feeds and plugins that rely on the dataset.
 pub(crate) async fn put(inner: &Inner, bus: &BusClient, context: CallContext, request: PutDatasetRequest) -> Result<PutDatasetResponse, WarehouseError> {
     let draft = Draft { document: &request.document, after_revision: request.after_revision, principal: context.caller_id() };
     match inner.contracts.put_dataset(&inner.lake, draft).await {

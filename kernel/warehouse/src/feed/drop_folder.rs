@@ -191,6 +191,7 @@ async fn import(importer: &Arc<Importer>, candidate: &Candidate) -> Result<(), R
         period: named.period.map(|period| period.to_string()),
         part: named.part,
         rows_declared: control.map(|control| control.rows),
+        came_at: 0,
     };
     let import = begin(importer, part, uploaded).await?;
     ended(import).await
@@ -243,6 +244,13 @@ fn control_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Writes a file that whoever sees it can read to its end.
+fn write_whole(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    let unfinished = folder.join(format!(".{name}"));
+    fs::write(&unfinished, text)?;
+    fs::rename(unfinished, folder.join(name))
+}
+
 /// Moves a file with its control file out of the way; a name that is taken gets a number.
 fn put_away(folder: &DropFolder, path: &Path, name: &str, problem: Option<&str>) {
     let place = folder.dir.join(if problem.is_some() { REFUSED } else { TAKEN });
@@ -258,7 +266,7 @@ fn put_away(folder: &DropFolder, path: &Path, name: &str, problem: Option<&str>)
         _ => Ok(()),
     });
     let noted = moved.and_then(|()| match problem {
-        Some(problem) => fs::write(place.join(format!("{}.error.txt", target.file_name().unwrap_or_default().to_string_lossy())), format!("{problem}\n")),
+        Some(problem) => write_whole(&place, &format!("{}.error.txt", target.file_name().unwrap_or_default().to_string_lossy()), &format!("{problem}\n")),
         None => Ok(()),
     });
     if let Err(error) = noted {

@@ -187,8 +187,6 @@ impl FileImport {
 
     /// Writes at once, and commits in its turn.
     async fn commit(&self, index: usize, mut batch: Batch, is_last: bool) -> Result<(), Stopped> {
-        // A replay between the look and the commit would bring rows of the restated file back.
-        let _no_replay = if is_last && self.restates.is_some() { Some(self.importer.replaying.lock().await) } else { None };
         if let Some(restated) = self.restates.as_ref().filter(|_| is_last) {
             batch.resolved = self.importer.waiting_ids(&FileKey { sha256: restated.sha256.clone(), ..self.key.clone() }).await?;
         }

@@ -4,13 +4,20 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Waker},
+    time::Instant,
 };
 
 use backplane_proto::ingest::v1::{ImportProgress, ImportResult};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, maybe_done},
+};
 use kernel_base::Clock;
 use tokio::{
     runtime::Handle,
     sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout_at,
 };
 use tonic::Status;
 
@@ -19,17 +26,20 @@ use super::{
     file_reader::Origin,
     inbox::{Inbox, Uploaded},
     numbers::{self, NumberIndex},
-    slices::{Slices, TakenFile},
+    period::Period,
+    slices::{Slice, Slices, TakenFile},
     text_chunks::ChunkLimits,
     visitor::VisitorKey,
 };
-use crate::{append::Appender, contracts::Contracts, error::WarehouseError, lake::TableName, settings::WarehouseSettings};
+use crate::{append::Appender, contract::Mode, contracts::Contracts, error::WarehouseError, lake::TableName, settings::WarehouseSettings};
 
 // Limit: imports that run at once; the others wait, their files safe in the inbox. More would only share the same cores.
 const IMPORTS_MAX: usize = 2;
 // Limit: chunks in memory at once, of all imports. One is parsed, one written and one committed; each holds its text, its rows and their Parquet form, about
 // five times `chunk_bytes`.
 const CHUNKS_MAX: usize = 3;
+// Limit: replays at once, each with at most `quarantine_bytes` of text. One may wait for the import of a large file; the others need not wait for it.
+const REPLAYS_MAX: usize = 4;
 
 /// Takes files: keeps each upload until its last chunk is committed, and imports it chunk by chunk, each chunk one commit under a key of its own.
 pub(crate) struct Importer {
@@ -41,8 +51,10 @@ pub(crate) struct Importer {
     pub(super) file_bytes_max: u64,
     pub(super) keys_in_memory: usize,
     pub(super) quarantine_bytes: usize,
-    /// Replays are one at a time: that a row still waits is checked before its batch is made.
-    pub(super) replaying: tokio::sync::Mutex<()>,
+    /// Replays that have a page of text in memory.
+    pub(super) replays: Semaphore,
+    /// Files are taken back one at a time: which ones are gone is read before the rows that they had replaced return.
+    pub(super) retracting: tokio::sync::Mutex<()>,
     /// Uploads enter the inbox one at a time: whether the same file is there is checked before.
     pub(super) entering: tokio::sync::Mutex<()>,
     pub(super) limits: ChunkLimits,
@@ -56,8 +68,11 @@ pub(crate) struct Importer {
     engine: Handle,
 }
 
-/// Feed, city and period.
-type PeriodOfFeed = (String, String, Option<String>);
+/// Feed, city and the month of the period: the days of a month meet a file of the whole month.
+type PeriodOfFeed = (String, String, Option<Period>);
+
+/// Whose turn it is to change the files of a feed's city and month.
+type Turn = OwnedMutexGuard<()>;
 
 /// An import that goes on.
 pub(super) struct Running {
@@ -97,7 +112,8 @@ impl Importer {
             file_bytes_max: settings.file_bytes_max,
             keys_in_memory: settings.keys_in_memory,
             quarantine_bytes: settings.quarantine_bytes,
-            replaying: tokio::sync::Mutex::new(()),
+            replays: Semaphore::new(REPLAYS_MAX),
+            retracting: tokio::sync::Mutex::new(()),
             entering: tokio::sync::Mutex::new(()),
             limits: ChunkLimits { bytes_max: settings.chunk_bytes.max(1), lines_max: settings.chunk_lines.max(1) as u64 },
             numbers: tokio::sync::Mutex::new(None),
@@ -126,6 +142,9 @@ impl Importer {
         if let Some(import) = running.get(&uploaded.id()) {
             return import.state.clone();
         }
+        // Asked for now and not in the task, so that uploads have their turns in the order in which they came.
+        let mut turn = Box::pin(maybe_done(self.turn(&uploaded.feed, &uploaded.city, uploaded.read_period()).lock_owned()));
+        let _ = turn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let begun = ImportProgress { bytes_total: signed(uploaded.size_bytes), ..ImportProgress::default() };
         let (state, reader) = watch::channel(ImportState::Running(begun));
         running.insert(uploaded.id(), Running { period: uploaded.period.clone(), part: uploaded.part, state: reader.clone() });
@@ -134,7 +153,10 @@ impl Importer {
             // In a task of its own, so that a panic ends this import and is told to those who wait for it.
             let work = tokio::spawn({
                 let (importer, uploaded, state) = (importer.clone(), uploaded.clone(), state.clone());
-                async move { importer.import(&uploaded, &state).await }
+                async move {
+                    turn.as_mut().await;
+                    importer.import(&uploaded, &state, turn.as_mut().take_output()).await
+                }
             });
             let outcome = work.await.unwrap_or_else(|error| Err(WarehouseError::broken(error)));
             importer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&uploaded.id());
@@ -172,7 +194,7 @@ impl Importer {
     /// Who has had which service number, as of now.
     pub(super) async fn numbers(&self) -> Result<Arc<NumberIndex>, WarehouseError> {
         let mut held = self.numbers.lock().await;
-        let changed_at = self.appender.lake().changed_at(&TableName::dataset(numbers::DATASET));
+        let changed_at = self.numbers_changed_at();
         if let Some((of, index)) = held.as_ref()
             && *of == changed_at
         {
@@ -191,15 +213,24 @@ impl Importer {
         running.get(&uploaded.id()).map(|import| (import.state.clone(), import.is_of_slice_of(uploaded)))
     }
 
-    /// Files of a feed's city and period are taken one after the other: which one stands for the slice, and which keys its parts have, is read before the rows
-    /// are committed.
-    async fn turn_of_period(&self, uploaded: &Uploaded) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
-            periods.retain(|_, turn| Arc::strong_count(turn) > 1);
-            periods.entry((uploaded.feed.clone(), uploaded.city.clone(), uploaded.period.clone())).or_default().clone()
-        };
-        turn.lock_owned().await
+    /// Files of a feed's city and month are taken, replayed and taken back one after the other: which one stands for a slice, which keys its parts have and which of its
+    /// rows wait is read before the rows are committed.
+    fn turn(&self, feed: &str, city: &str, period: Option<Period>) -> Arc<tokio::sync::Mutex<()>> {
+        let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
+        periods.retain(|_, turn| Arc::strong_count(turn) > 1);
+        periods.entry((feed.to_owned(), city.to_owned(), period.map(Period::month))).or_default().clone()
+    }
+
+    /// The turn of a slice, for whoever waits for it until a deadline.
+    ///
+    /// # Errors
+    /// DEADLINE_PASSED when an import keeps it for longer.
+    pub(super) async fn turn_before(&self, feed: &str, slice: Slice, deadline: Option<Instant>) -> Result<Turn, WarehouseError> {
+        let turn = self.turn(feed, &slice.city.to_string(), slice.period).lock_owned();
+        match deadline {
+            None => Ok(turn.await),
+            Some(deadline) => timeout_at(deadline.into(), turn).await.map_err(|_| WarehouseError::DeadlinePassed { work: "import of the same period" }),
+        }
     }
 
     /// Lets each running import finish its commit and stop; the files stay for the next start.
@@ -213,22 +244,16 @@ impl Importer {
         }
     }
 
-    async fn import(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
-        let _turn = self.turns.acquire().await.map_err(|_| WarehouseError::Closing)?;
-        let _of_period = self.turn_of_period(uploaded).await;
-        let outcome = loop {
-            let contracts = self.contracts.feeds();
-            match self.import_file(uploaded, state).await {
-                // Its table has other columns now. What is committed stays, and the rest is read by the new contract.
-                Err(WarehouseError::Storage { .. }) if !Arc::ptr_eq(&contracts, &self.contracts.feeds()) => {}
-                outcome => break outcome,
-            }
+    async fn import(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>, turn: Option<Turn>) -> Result<ImportResult, WarehouseError> {
+        let numbers_at = self.numbers_changed_at();
+        let outcome = match self.import_in_turn(uploaded, state, turn).await {
+            Ok(result) => self.replay_for_numbers(uploaded, result.duplicate_file, numbers_at).await.map(|()| result),
+            refused => refused,
         };
         match &outcome {
             Ok(_) => self.inbox.remove(uploaded)?,
-            Err(error @ (WarehouseError::FileTooBad { .. } | WarehouseError::FileRefused { .. })) => {
+            Err(error) if error.refuses_file() => {
                 tracing::warn!(feed = uploaded.feed, city = uploaded.city, file = uploaded.file_name, %error, "a file was refused");
-                self.take_back_what_is_in(uploaded).await?;
                 self.appender.refuse(&uploaded.feed, &uploaded.city, &uploaded.file_name, &uploaded.sha256, &error.to_string()).await?;
                 self.inbox.remove(uploaded)?;
             }
@@ -240,18 +265,88 @@ impl Importer {
         outcome
     }
 
-    async fn import_file(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
-        let result = if self.was_taken(uploaded)? {
-            self.result_again(uploaded).await?
-        } else {
-            let origin = self.origin(uploaded)?;
-            FileImport::begin(self, uploaded, origin, state).await?.run().await?.result(uploaded, false)
-        };
-        // Also when the file was in: the kernel may have stopped before its assignments were used.
-        if self.contracts.feeds().get(&uploaded.feed)?.dataset.name == numbers::DATASET {
-            self.replay_unknown_numbers(&uploaded.principal).await?;
+    /// Takes the file, or takes back what is in of one that is refused. The turn ends with it.
+    async fn import_in_turn(
+        self: &Arc<Self>,
+        uploaded: &Uploaded,
+        state: &watch::Sender<ImportState>,
+        _turn: Option<Turn>,
+    ) -> Result<ImportResult, WarehouseError> {
+        let _place = self.turns.acquire().await.map_err(|_| WarehouseError::Closing)?;
+        let outcome = self.despite_new_contracts(|| self.import_file(uploaded, state).boxed()).await;
+        if outcome.as_ref().is_err_and(WarehouseError::refuses_file) {
+            self.take_back_what_is_in(uploaded).await?;
         }
-        Ok(result)
+        outcome
+    }
+
+    /// Does work again that failed because a contract was changed meanwhile: its table has other columns now. What is committed stays, and the rest is read by the new
+    /// contract.
+    async fn despite_new_contracts<'w, T>(&self, work: impl Fn() -> BoxFuture<'w, Result<T, WarehouseError>>) -> Result<T, WarehouseError> {
+        loop {
+            let contracts = self.contracts.feeds();
+            match work().await {
+                Err(WarehouseError::Storage { .. }) if !Arc::ptr_eq(&contracts, &self.contracts.feeds()) => {}
+                outcome => break outcome,
+            }
+        }
+    }
+
+    async fn import_file(self: &Arc<Self>, uploaded: &Uploaded, state: &watch::Sender<ImportState>) -> Result<ImportResult, WarehouseError> {
+        if self.was_taken(uploaded)? {
+            return self.result_again(uploaded).await;
+        }
+        let origin = self.origin(uploaded)?;
+        self.refuse_overlap(&origin)?;
+        Ok(FileImport::begin(self, uploaded, origin, state).await?.run().await?.result(uploaded, false))
+    }
+
+    /// Refuses a file whose rows may stand in other files: those of a day beside its month, those of a part beside the whole. In a `latest` dataset the keys tell.
+    fn refuse_overlap(&self, origin: &Origin) -> Result<(), WarehouseError> {
+        if origin.feed.dataset.mode == Mode::Latest {
+            return Ok(());
+        }
+        match self.slices.overlapping(&origin.feed.name, origin.slice) {
+            None => Ok(()),
+            Some(there) => {
+                let problem = format!(
+                    "it holds {}, and {there} is in, so that rows would count twice: send what restates that one, or take it back first ('backplane feed retract')",
+                    origin.slice
+                );
+                Err(WarehouseError::FileRefused { file_name: origin.file_name.clone(), problem })
+            }
+        }
+    }
+
+    /// Replays what waited for a number that is known now: of every feed after a file of assignments, of this file when some came while it was read. Also of a file that
+    /// was in: the kernel may have stopped before.
+    async fn replay_for_numbers(&self, uploaded: &Uploaded, was_in: bool, numbers_at: i64) -> Result<(), WarehouseError> {
+        let feed = self.contracts.feeds().get(&uploaded.feed)?.clone();
+        if feed.dataset.name == numbers::DATASET {
+            return self.despite_new_contracts(|| self.replay_unknown_numbers(&uploaded.principal).boxed()).await;
+        }
+        if feed.resolves_numbers() && (was_in || self.numbers_changed_at() != numbers_at) {
+            let key = uploaded.key()?;
+            return self.despite_new_contracts(|| self.replay_unknown_numbers_of(&uploaded.feed, Some(&key), &uploaded.principal).boxed()).await;
+        }
+        Ok(())
+    }
+
+    /// Assignments came by another way than a file: what waits for them is replayed in the background.
+    pub(crate) fn replay_after_append(self: &Arc<Self>, dataset: &str, principal: &str) {
+        if dataset != numbers::DATASET {
+            return;
+        }
+        let (importer, principal) = (self.clone(), principal.to_owned());
+        self.engine.spawn(async move {
+            if let Err(error) = importer.despite_new_contracts(|| importer.replay_unknown_numbers(&principal).boxed()).await {
+                tracing::warn!(%error, "rows that wait for a number could not be replayed: the next file of assignments does it again");
+            }
+        });
+    }
+
+    fn numbers_changed_at(&self) -> i64 {
+        self.appender.lake().changed_at(&TableName::dataset(numbers::DATASET))
     }
 
     /// Whether the file is in, or was and another one stands for its slice now. One that was taken back may come again, and so may one that was restated by a

@@ -26,6 +26,9 @@ pub(crate) struct Uploaded {
     pub(super) part: u32,
     /// The number of rows in its control file.
     pub(super) rows_declared: Option<u64>,
+    /// When it entered the inbox, microseconds since 1970: of two files for a slice the later one stands, also after a restart.
+    #[serde(default)]
+    pub(super) came_at: i64,
 }
 
 impl Uploaded {
@@ -39,7 +42,11 @@ impl Uploaded {
     }
 
     pub(super) fn slice(&self) -> Result<Slice, WarehouseError> {
-        Ok(Slice { city: self.city.parse()?, period: self.period.as_deref().and_then(Period::read), part: self.part })
+        Ok(Slice { city: self.city.parse()?, period: self.read_period(), part: self.part })
+    }
+
+    pub(super) fn read_period(&self) -> Option<Period> {
+        self.period.as_deref().and_then(Period::read)
     }
 }
 
@@ -95,7 +102,7 @@ impl Inbox {
         place().map_err(WarehouseError::storage("keeping an uploaded file"))
     }
 
-    /// Uploads that wait or are being imported.
+    /// Uploads that wait or are being imported, in the order in which they came.
     pub(super) fn list(&self) -> Result<Vec<Uploaded>, WarehouseError> {
         let failed = WarehouseError::storage("reading the inbox");
         let mut uploads = Vec::new();
@@ -103,13 +110,14 @@ impl Inbox {
             let path = entry.map_err(&failed)?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
                 match std::fs::read(&path) {
-                    Ok(bytes) => uploads.push(serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?),
+                    Ok(bytes) => uploads.push(serde_json::from_slice::<Uploaded>(&bytes).map_err(|error| failed(error.into()))?),
                     // Its import ended between the listing and the reading.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(failed(error)),
                 }
             }
         }
+        uploads.sort_by_key(|uploaded| uploaded.came_at);
         Ok(uploads)
     }
 
@@ -127,4 +135,35 @@ impl Inbox {
 /// Makes the names in a file's folder durable.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn uploads_are_listed_in_the_order_in_which_they_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open(dir.path().to_owned()).unwrap();
+        let upload = |sha256: &str, came_at| Uploaded {
+            feed: "misc.usage".to_owned(),
+            city: "440600".to_owned(),
+            file_name: "misc.usage.440600.20260102.txt.gz".to_owned(),
+            sha256: sha256.to_owned(),
+            size_bytes: 0,
+            principal: "mei".to_owned(),
+            period: Some("20260102".to_owned()),
+            part: 0,
+            rows_declared: None,
+            came_at,
+        };
+        for (sha256, came_at) in [("c", 1), ("a", 3), ("b", 2)] {
+            let part = inbox.part();
+            File::create(&part).unwrap();
+            inbox.place(&part, &upload(sha256, came_at)).unwrap();
+        }
+        let listed: Vec<String> = inbox.list().unwrap().into_iter().map(|uploaded| uploaded.sha256).collect();
+        assert_eq!(listed, ["c", "b", "a"]);
+    }
 }

@@ -39,6 +39,11 @@ impl Period {
         }
     }
 
+    /// The month that it is or lies in.
+    pub(crate) fn month(self) -> Period {
+        Period::Month(self.first_day().first_of_month())
+    }
+
     pub(crate) fn contains(self, day: Date) -> bool {
         self.first_day() <= day && day < self.end()
     }

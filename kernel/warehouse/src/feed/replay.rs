@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use arrow_array::RecordBatch;
 use arrow_select::{concat::concat_batches, filter::filter_record_batch};
@@ -28,9 +32,21 @@ const ROWS_MAX: usize = 10_000;
 /// Rows of one file that can be read now.
 struct Readable {
     origin: Origin,
-    rows: Vec<RecordBatch>,
-    keys: Vec<KeyDigest>,
-    ids: Vec<String>,
+    rows: Vec<ReadableRow>,
+}
+
+struct ReadableRow {
+    quarantine_id: String,
+    row: RecordBatch,
+    /// Of a feed that drops duplicates.
+    key: Option<KeyDigest>,
+}
+
+/// For whom a replay is, and how long it may wait for an import of the same period.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    principal: &'a str,
+    deadline: Option<Instant>,
 }
 
 /// What a replay did.
@@ -45,7 +61,6 @@ struct Replayed {
 pub(crate) async fn replay(importer: &Importer, context: &CallContext, request: ReplayQuarantineRequest) -> Result<ReplayQuarantineResponse, WarehouseError> {
     let feed = importer.contracts.feeds().get(&request.feed)?.clone();
     check(&request)?;
-    let _one_at_a_time = importer.replaying.lock().await;
     let selection = Selection {
         feed: feed.name.clone(),
         scope: context.rights.scope_of(PERMISSION, None),
@@ -58,7 +73,8 @@ pub(crate) async fn replay(importer: &Importer, context: &CallContext, request: 
     };
     refuse_unknown(importer, &selection).await?;
     let corrected = Some(request.corrected_text.as_str()).filter(|text| !text.is_empty());
-    let replayed = importer.replay_selected(&feed, selection, corrected, context.caller_id()).await?;
+    let by = By { principal: context.caller_id(), deadline: Some(context.deadline) };
+    let replayed = importer.replay_selected(&feed, selection, corrected, by).await?;
     let snapshot_id = importer.appender.lake().newest();
     Ok(ReplayQuarantineResponse { rows_taken: signed(replayed.taken), rows_still_bad: signed(replayed.still_bad), snapshot_id })
 }
@@ -88,37 +104,43 @@ async fn refuse_unknown(importer: &Importer, selection: &Selection) -> Result<()
 }
 
 impl Importer {
-    /// Replays what waited for an assignment of its number, now that assignments came.
+    /// Replays what waited for an assignment of its number, of every feed, now that assignments came.
     pub(super) async fn replay_unknown_numbers(&self, principal: &str) -> Result<(), WarehouseError> {
-        let _one_at_a_time = self.replaying.lock().await;
-        let feeds = self.contracts.feeds();
-        for feed in feeds.iter().filter(|feed| feed.resolves_numbers()) {
-            let selection = Selection {
-                feed: feed.name.clone(),
-                scope: Scope::Province,
-                file_sha256: None,
-                ids: None,
-                reason: Some(Bad::NUMBER_UNKNOWN),
-                after: None,
-                include_replayed: false,
-                rows_max: usize::MAX,
-            };
-            let replayed = self.replay_selected(feed, selection, None, principal).await?;
-            if replayed.taken + replayed.still_bad > 0 {
-                tracing::info!(feed = feed.name, taken = replayed.taken, waiting = replayed.still_bad, "rows that waited for their number were replayed");
-            }
+        for feed in self.contracts.feeds().iter().filter(|feed| feed.resolves_numbers()) {
+            self.replay_unknown_numbers_of(&feed.name, None, principal).await?;
         }
         Ok(())
     }
 
-    /// Page by page, oldest first: the rows that are still bad stay behind. The caller holds `replaying`.
+    /// The same of one feed, or of one file of it.
+    pub(super) async fn replay_unknown_numbers_of(&self, feed: &str, file: Option<&FileKey>, principal: &str) -> Result<(), WarehouseError> {
+        let feed = self.contracts.feeds().get(feed)?.clone();
+        let selection = Selection {
+            feed: feed.name.clone(),
+            scope: file.map_or(Scope::Province, |file| Scope::city(file.city)),
+            file_sha256: file.map(|file| file.sha256.clone()),
+            ids: None,
+            reason: Some(Bad::NUMBER_UNKNOWN),
+            after: None,
+            include_replayed: false,
+            rows_max: usize::MAX,
+        };
+        let replayed = self.replay_selected(&feed, selection, None, By { principal, deadline: None }).await?;
+        if replayed.taken + replayed.still_bad > 0 {
+            tracing::info!(feed = feed.name, taken = replayed.taken, waiting = replayed.still_bad, "rows that waited for their number were replayed");
+        }
+        Ok(())
+    }
+
+    /// Page by page, oldest first: the rows that are still bad stay behind. Whoever holds a turn must not wait for this.
     async fn replay_selected(
         &self,
         feed: &Arc<FeedContract>,
         mut selection: Selection,
         corrected: Option<&str>,
-        principal: &str,
+        by: By<'_>,
     ) -> Result<Replayed, WarehouseError> {
+        let _place = self.replays.acquire().await.map_err(|_| WarehouseError::Closing)?;
         let (mut replayed, mut left) = (Replayed::default(), selection.rows_max);
         loop {
             selection.rows_max = left.min(ROWS_MAX);
@@ -130,7 +152,7 @@ impl Importer {
             };
             selection.after = Some(last.place());
             left -= waiting.len();
-            let of_page = self.replay_rows(feed, &waiting, corrected, principal).await?;
+            let of_page = self.replay_rows(feed, &waiting, corrected, by).await?;
             replayed.taken += of_page.taken;
             replayed.still_bad += of_page.still_bad;
             if left == 0 || (page.is_all && page.rows < ROWS_MAX) {
@@ -140,7 +162,7 @@ impl Importer {
         Ok(replayed)
     }
 
-    async fn replay_rows(&self, feed: &Arc<FeedContract>, waiting: &[Kept], corrected: Option<&str>, principal: &str) -> Result<Replayed, WarehouseError> {
+    async fn replay_rows(&self, feed: &Arc<FeedContract>, waiting: &[Kept], corrected: Option<&str>, by: By<'_>) -> Result<Replayed, WarehouseError> {
         let numbers = if feed.resolves_numbers() { self.numbers().await? } else { Arc::default() };
         let mut replayed = Replayed::default();
         let mut readable: BTreeMap<(String, String), Readable> = BTreeMap::new();
@@ -156,17 +178,14 @@ impl Importer {
             match read_alone(&origin, &self.visitors, &numbers, kept.header.as_deref(), line, text)? {
                 Err(_) => replayed.still_bad += 1,
                 Ok(chunk) => {
-                    replayed.taken += 1;
-                    let fresh = || Readable { origin, rows: Vec::new(), keys: Vec::new(), ids: Vec::new() };
-                    let file = readable.entry((kept.row.city.clone(), kept.file_sha256.clone())).or_insert_with(fresh);
-                    file.rows.push(with_sessions(feed, chunk.rows, &chunk.lines, None)?);
-                    file.keys.extend(chunk.keys);
-                    file.ids.push(kept.row.quarantine_id.clone());
+                    let file = readable.entry((kept.row.city.clone(), kept.file_sha256.clone())).or_insert_with(|| Readable { origin, rows: Vec::new() });
+                    let row = with_sessions(feed, chunk.rows, &chunk.lines, None)?;
+                    file.rows.push(ReadableRow { quarantine_id: kept.row.quarantine_id.clone(), row, key: chunk.keys.first().copied() });
                 }
             }
         }
         for file in readable.into_values() {
-            self.commit_replay(file, principal).await?;
+            replayed.taken += self.commit_replay(file, by).await?;
         }
         Ok(replayed)
     }
@@ -177,22 +196,32 @@ impl Importer {
         Ok(Origin { feed: feed.clone(), slice: file.slice, file_name: file.file_name, sha256: key.sha256, endings: file.endings })
     }
 
-    async fn commit_replay(&self, file: Readable, principal: &str) -> Result<(), WarehouseError> {
-        let Readable { origin, rows, keys, ids } = file;
+    /// Takes rows of one file in the turn of its period: those that still wait, and of those the first with their key. Says how many waited.
+    async fn commit_replay(&self, file: Readable, by: By<'_>) -> Result<u64, WarehouseError> {
+        let Readable { origin, rows: mut readable } = file;
         let feed = &origin.feed;
-        let mut rows = concat_batches(&declared_schema(&feed.dataset), &rows).map_err(WarehouseError::broken)?;
+        let _turn = self.turn_before(&feed.name, origin.slice, by.deadline).await?;
+        let waiting = self.still_waiting(&origin, &readable).await?;
+        readable.retain(|row| waiting.contains(&row.quarantine_id));
+        if readable.is_empty() {
+            return Ok(0);
+        }
+        let mut rows = concat_batches(&declared_schema(&feed.dataset), readable.iter().map(|row| &row.row)).map_err(WarehouseError::broken)?;
         let mut duplicates = 0;
         if feed.drops_duplicates {
+            let keys: Vec<KeyDigest> = readable.iter().filter_map(|row| row.key).collect();
             let first_ones = self.keys_of_slice(&origin, true).await?.first_ones(&origin.file_name, &keys)?;
             duplicates = (keys.len() - first_ones.true_count()) as u64;
             rows = filter_record_batch(&rows, &first_ones).map_err(WarehouseError::broken)?;
         }
+        let ids: Vec<String> = readable.into_iter().map(|row| row.quarantine_id).collect();
+        let taken = ids.len() as u64;
         let digest = hex(&Sha256::digest(ids.join("\n")));
         let batch = Batch {
             key: format!("replay/{digest}"),
             digest,
             source: Source::Replay,
-            principal: principal.to_owned(),
+            principal: by.principal.to_owned(),
             newest_at: newest_at(feed, &rows),
             dataset: feed.dataset.clone(),
             city: origin.slice.city,
@@ -210,6 +239,22 @@ impl Importer {
             quarantined: Vec::new(),
             resolved: ids,
         };
-        self.appender.commit(batch).await.map(drop)
+        self.appender.commit(batch).await?;
+        Ok(taken)
+    }
+
+    /// The ids of those of a file's rows that wait now.
+    async fn still_waiting(&self, origin: &Origin, rows: &[ReadableRow]) -> Result<HashSet<String>, WarehouseError> {
+        let selection = Selection {
+            feed: origin.feed.name.clone(),
+            scope: Scope::Province,
+            file_sha256: Some(origin.sha256.clone()),
+            ids: Some(rows.iter().map(|row| row.quarantine_id.clone()).collect()),
+            reason: None,
+            after: None,
+            include_replayed: false,
+            rows_max: rows.len(),
+        };
+        self.quarantined_ids(&selection).await
     }
 }

@@ -31,8 +31,23 @@ pub(crate) async fn retract(importer: &Importer, context: &CallContext, request:
         let problem = format!("say in 1 to {REASON_CHARACTERS_MAX} characters why the file is taken back: it is kept in the log");
         return Err(WarehouseError::FieldInvalid { field: "reason", problem });
     }
-    let (key, file) = importer.file_meant(&feed, city, &request)?;
-    tracing::info!(feed = feed.name, %city, file = file.file_name, sha256 = key.sha256, principal = context.caller_id(), reason, "a file is taken back");
+    let (key, slice) = importer.file_meant(&feed, city, &request)?;
+    let _turn = importer.turn_before(&feed.name, slice, Some(context.deadline)).await?;
+    // It may have been restated or taken back while this waited, and what was taken back may have come as another day's.
+    let file = importer.slices.file(&key, slice).filter(|file| file.is_live && file.is_complete && file.slice == slice);
+    let file = file.ok_or_else(|| WarehouseError::FileUnknown { feed: feed.name.clone() })?;
+    tracing::info!(
+        target: "audit",
+        caller = context.caller_id(),
+        feed = feed.name,
+        %city,
+        file = file.file_name,
+        sha256 = key.sha256,
+        period = %slice,
+        reason,
+        trace = %context.trace,
+        "a file is taken back"
+    );
     let committed = importer.take_back(&feed, &key, &file, context.caller_id()).await?;
     Ok(RetractFileResponse {
         file_name: file.file_name,
@@ -44,38 +59,40 @@ pub(crate) async fn retract(importer: &Importer, context: &CallContext, request:
 }
 
 impl Importer {
-    /// The live file that the request names, by digest or by period and part.
-    fn file_meant(&self, feed: &FeedContract, city: City, request: &RetractFileRequest) -> Result<(FileKey, TakenFile), WarehouseError> {
+    /// The file that the request names, by its digest, its period and part, or both, and the slice that it stands for.
+    fn file_meant(&self, feed: &FeedContract, city: City, request: &RetractFileRequest) -> Result<(FileKey, Slice), WarehouseError> {
         let key = |sha256: String| FileKey { feed: feed.name.clone(), city, sha256 };
-        let (key, file) = match (request.file_sha256.as_str(), request.period.as_str()) {
-            ("", "") => {
-                let problem = "name the file: by its digest, or by its period (and part)".to_owned();
-                return Err(WarehouseError::FieldInvalid { field: "file_sha256", problem });
-            }
-            ("", period) => {
-                let invalid = || WarehouseError::FieldInvalid { field: "period", problem: "expected a day yyyyMMdd or a month yyyyMM".to_owned() };
-                let part =
-                    u32::try_from(request.part).map_err(|_| WarehouseError::FieldInvalid { field: "part", problem: "a part is 0 or more".to_owned() })?;
-                let slice = Slice { city, period: Some(Period::read(period).ok_or_else(invalid)?), part };
-                let key = key(self.slices.live(&feed.name, slice).unwrap_or_default());
-                let file = self.slices.file(&key, slice);
-                (key, file)
-            }
-            (sha256, _) => {
-                let key = key(sha256.to_ascii_lowercase());
-                let file = self.slices.live_file(&key);
-                (key, file)
+        let unknown = || WarehouseError::FileUnknown { feed: feed.name.clone() };
+        let invalid = |field, problem: String| Err(WarehouseError::FieldInvalid { field, problem });
+        let slice = match request.period.as_str() {
+            "" => None,
+            text => {
+                let (Some(period), Ok(part)) = (Period::read(text), u32::try_from(request.part)) else {
+                    return invalid("period", "expected a day yyyyMMdd or a month yyyyMM, and a part of 0 or more".to_owned());
+                };
+                Some(Slice { city, period: Some(period), part })
             }
         };
-        match file {
-            Some(file) if file.is_live && file.is_complete => Ok((key, file)),
-            _ => Err(WarehouseError::FileUnknown { feed: feed.name.clone() }),
+        match (request.file_sha256.to_ascii_lowercase(), slice) {
+            (sha256, None) if sha256.is_empty() => invalid("file_sha256", "name the file: by its digest, or by its period (and part)".to_owned()),
+            (sha256, Some(slice)) if sha256.is_empty() => Ok((key(self.slices.live(&feed.name, slice).ok_or_else(unknown)?), slice)),
+            (sha256, Some(slice)) => Ok((key(sha256), slice)),
+            (sha256, None) => {
+                let key = key(sha256);
+                match self.slices.live_slices(&key).as_slice() {
+                    [] => Err(unknown()),
+                    [slice] => Ok((key, *slice)),
+                    several => {
+                        invalid("period", format!("{} files without a record have this digest: name the period of the one that is meant", several.len()))
+                    }
+                }
+            }
         }
     }
 
+    /// The caller holds the turn of the file's period: a replay between the look and the commit would bring rows of the file in again.
     async fn take_back(&self, feed: &Arc<FeedContract>, key: &FileKey, file: &TakenFile, principal: &str) -> Result<Committed, WarehouseError> {
-        // A replay between the look and the commit would bring rows of the file in again.
-        let _no_replay = self.replaying.lock().await;
+        let _one_at_a_time = self.retracting.lock().await;
         let resolved = self.waiting_ids(key).await?;
         let mut gone = Gone::default();
         for (key, file) in self.slices.taken_back(key.city) {
@@ -119,7 +136,7 @@ impl Importer {
         Ok(committed)
     }
 
-    /// Takes back what an import had committed before its file was refused.
+    /// Takes back what an import had committed before its file was refused. The caller holds the turn of its period.
     pub(super) async fn take_back_what_is_in(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
         let key = uploaded.key()?;
         match self.slices.file(&key, uploaded.slice()?) {

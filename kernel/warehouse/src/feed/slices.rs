@@ -203,12 +203,6 @@ impl Slices {
         known.id(key, slice).and_then(|id| known.files.get(&id).cloned())
     }
 
-    /// The file of this digest that counts, whatever its slice.
-    pub(super) fn live_file(&self, key: &FileKey) -> Option<TakenFile> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.files.iter().find(|(id, file)| id.key == *key && file.is_live).map(|(_, file)| file.clone())
-    }
-
     /// The file of this digest that has records, whether it counts or not.
     pub(super) fn file_with_records(&self, key: &FileKey) -> Option<TakenFile> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,6 +234,31 @@ impl Slices {
         let is_meant = |id: &FileId, file: &TakenFile| is_other_part(file.slice) || (own && id.key.sha256 == sha256);
         let of_city = known.files.iter().filter(|(id, file)| file.is_live && id.key.feed == feed && id.key.city == slice.city);
         of_city.filter(|(id, file)| is_meant(id, file)).map(|(id, file)| (id.key.clone(), file.clone())).collect()
+    }
+
+    /// When the file that stands for a slice came, microseconds since 1970.
+    pub(super) fn live_since(&self, feed: &str, slice: Slice) -> Option<i64> {
+        let key = FileKey { feed: feed.to_owned(), city: slice.city, sha256: self.live(feed, slice)? };
+        self.file(&key, slice).map(|file| file.committed_at)
+    }
+
+    /// A slice with a file that counts and may hold rows of this one without being it: the month of a day, the whole of a part, and the other way round.
+    pub(super) fn overlapping(&self, feed: &str, slice: Slice) -> Option<Slice> {
+        let period = slice.period?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_beside = |other: &Slice| {
+            let is_part_of_whole = (other.part == 0) != (slice.part == 0);
+            let meets = |there: Period| there.contains(period.first_day()) || period.contains(there.first_day());
+            other.city == slice.city && other.period.is_some_and(|there| if there == period { is_part_of_whole } else { meets(there) })
+        };
+        let of_feed = known.live.keys().filter(|(of, _)| of == feed).map(|(_, slice)| *slice);
+        of_feed.filter(is_beside).min_by_key(Slice::to_string)
+    }
+
+    /// The files of this digest that count, whatever their slices: more than one when they have no record.
+    pub(super) fn live_slices(&self, key: &FileKey) -> Vec<Slice> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.files.iter().filter(|(id, file)| id.key == *key && file.is_live).map(|(_, file)| file.slice).collect()
     }
 
     /// The files of a feed that count, with their digest.

@@ -9,7 +9,7 @@ use backplane_proto::ingest::v1::{FeedStatus, ListFeedStatusesRequest, ListFeedS
 use datafusion::prelude::{col, lit};
 use kernel_base::{CallContext, City, Page};
 
-use super::{FeedContract, Importer, completeness::late_seconds, period::Period};
+use super::{FeedContract, Importer, completeness::late_seconds, period::Period, slices::Slice};
 use crate::{
     append::{Source, tables},
     error::WarehouseError,
@@ -77,8 +77,8 @@ async fn tallies(importer: &Importer, feed: &FeedContract) -> Result<BTreeMap<St
     for city in importer.waiting(&feed.name, None, "city").await? {
         tallies.entry(city).or_default().rows_waiting += 1;
     }
-    for batch in lake.rows(snapshot, &TableName::kernel(tables::REFUSAL), of_feed(), &["city", "error", "refused_at"]).await? {
-        add_refusals(&mut tallies, &batch);
+    for batch in lake.rows(snapshot, &TableName::kernel(tables::REFUSAL), of_feed(), &["city", "error", "refused_at", "file_name"]).await? {
+        add_refusals(importer, feed, &mut tallies, &batch)?;
     }
     for uploaded in importer.inbox.list()?.iter().filter(|uploaded| uploaded.feed == feed.name) {
         tallies.entry(uploaded.city.clone()).or_default().files_unfinished += 1;
@@ -109,14 +109,28 @@ fn add_batches(tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch, files
     }
 }
 
-fn add_refusals(tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch) {
+/// Keeps the newest refusal that is not over: it is when the slice of the refused file came after all, or any file of a feed whose names say no period.
+fn add_refusals(importer: &Importer, feed: &FeedContract, tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch) -> Result<(), WarehouseError> {
+    let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row);
     for row in 0..batch.num_rows() {
-        let tally = tallies.entry(batch.column(0).as_string::<i32>().value(row).to_owned()).or_default();
+        let tally = tallies.entry(text(0, row).to_owned()).or_default();
         let at = batch.column(2).as_primitive::<TimestampMicrosecondType>().value(row);
+        let named = feed.named(text(3, row)).ok().flatten().unwrap_or_default();
+        let is_over = match named.period {
+            Some(period) => {
+                let slice = Slice { city: text(0, row).parse()?, period: Some(period), part: named.part };
+                importer.slices.live_since(&feed.name, slice).is_some_and(|came_at| came_at >= at)
+            }
+            None => tally.last_import_at.is_some_and(|import| import > at),
+        };
+        if is_over {
+            continue;
+        }
         if tally.last_error.as_ref().is_none_or(|(earlier, _)| *earlier <= at) {
-            tally.last_error = Some((at, batch.column(1).as_string::<i32>().value(row).to_owned()));
+            tally.last_error = Some((at, text(1, row).to_owned()));
         }
     }
+    Ok(())
 }
 
 fn status(feed: &FeedContract, city: String, tally: Tally, now: i64) -> FeedStatus {
@@ -134,7 +148,6 @@ fn status(feed: &FeedContract, city: String, tally: Tally, now: i64) -> FeedStat
         files_unfinished: tally.files_unfinished,
         newest_period: tally.newest_period.map(|period| period.to_string()).unwrap_or_default(),
         late_seconds: feed.expected.zip(tally.newest_period).map_or(0, |(expected, newest)| late_seconds(expected, newest, now)),
-        // An error that a later file did not have is over.
-        last_error: tally.last_error.filter(|(at, _)| tally.last_import_at.is_none_or(|import| import <= *at)).map(|(_, error)| error).unwrap_or_default(),
+        last_error: tally.last_error.map(|(_, error)| error).unwrap_or_default(),
     }
 }

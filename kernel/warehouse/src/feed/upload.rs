@@ -47,12 +47,11 @@ pub(crate) async fn receive(
     let period = period(&feed, &header, named.period, control.as_ref())?;
     let part = Part { path: importer.inbox.part() };
     let (sha256, size_bytes) = write_part(importer, &header, &part, parts).await?;
-    if !header.sha256.is_empty() && header.sha256 != sha256 {
-        let problem = format!("its bytes have the SHA-256 {sha256}, and the header says {}: send it again", header.sha256.chars().take(64).collect::<String>());
-        return Err(refused(&header, problem).into());
-    }
-    if let Some(control) = &control {
-        control.check(&header.file_name, &sha256, period)?;
+    if let Err(error) = check_digest(&header, control.as_ref(), &sha256, period) {
+        let (task, feed, city, file, digest, text) =
+            (importer.clone(), feed.name.clone(), city.to_string(), header.file_name.clone(), sha256.clone(), error.to_string());
+        importer.on_engine(async move { task.appender.refuse(&feed, &city, &file, &digest, &text).await }).await?;
+        return Err(error.into());
     }
     let uploaded = Uploaded {
         feed: feed.name.clone(),
@@ -64,8 +63,18 @@ pub(crate) async fn receive(
         period: period.map(|period| period.to_string()),
         part: named.part,
         rows_declared: control.map(|control| control.rows),
+        came_at: 0,
     };
     Ok(answers(begin(importer, part, uploaded).await?))
+}
+
+/// That the bytes are those that the header and the control file speak of.
+fn check_digest(header: &FileHeader, control: Option<&ControlFile>, sha256: &str, period: Option<Period>) -> Result<(), WarehouseError> {
+    if !header.sha256.is_empty() && header.sha256 != sha256 {
+        let problem = format!("its bytes have the SHA-256 {sha256}, and the header says {}: send it again", header.sha256.chars().take(64).collect::<String>());
+        return Err(refused(header, problem));
+    }
+    control.map_or(Ok(()), |control| control.check(&header.file_name, sha256, period))
 }
 
 /// A part that did not become an upload is removed.
@@ -218,6 +227,7 @@ pub(super) async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Upload
             let result = task.result_again(&uploaded).await?;
             return Ok(watch::channel(ImportState::Done(Box::new(result))).1);
         }
+        let uploaded = Uploaded { came_at: task.clock().now_micros(), ..uploaded };
         let keep = (task.clone(), uploaded.clone());
         let kept = tokio::task::spawn_blocking(move || keep.0.inbox.place(&part.path, &keep.1)).await;
         kept.map_err(WarehouseError::broken)??;

@@ -95,7 +95,7 @@ impl Kernel {
     }
 
     pub(crate) async fn quarantine(&self, context: &CallContext, feed: &str) -> Vec<QuarantinedRow> {
-        let request = ListQuarantineRequest { feed: feed.to_owned(), ..ListQuarantineRequest::default() };
+        let request = ListQuarantineRequest { feed: feed.to_owned(), page_size: 1_000, ..ListQuarantineRequest::default() };
         self.ingest(context).list_quarantine(request).await.unwrap().into_inner().rows
     }
 

@@ -1,8 +1,11 @@
-use backplane_proto::ingest::v1::{Completeness, ListCompletenessRequest, ListQuarantineRequest, ReplayQuarantineRequest};
+use std::{sync::Arc, time::Duration};
+
+use arrow_array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray};
+use backplane_proto::ingest::v1::{AppendRequest, Completeness, ListCompletenessRequest, ListQuarantineRequest, ReplayQuarantineRequest};
 
 use crate::{
-    kernel::{Kernel, city_caller, province},
-    platform::{Sent, usage},
+    kernel::{Kernel, city_caller, ipc, province},
+    platform::{Sent, number, numbers, usage},
 };
 
 const USAGE: &str = "select customer_id, product_id, day, events from usage order by 1, 2, 3";
@@ -166,4 +169,44 @@ async fn assignments_come_in_though_a_waiting_row_does_not_fit_its_feed_any_more
     kernel.put_feed(&document, revision + 1).await.unwrap();
     kernel.send(&foshan, &assignments("202602", "13900000001|1|20260101|\\N\n13900000002|2|20260101|\\N\n")).await.unwrap();
     assert_eq!(kernel.table(&foshan, "select order_id, customer_id from \"order\"").await, ["o1|1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_waits_for_a_number_that_came_while_its_file_was_read() {
+    const ROWS: u64 = 3_000;
+    let foshan = city_caller("440600");
+    for _ in 0..5 {
+        let kernel = Kernel::start_with(|settings| settings.chunk_lines = 500).await;
+        kernel.allow_bad_rows("misc.usage").await;
+        let rows: String = (1..=ROWS).map(|row| usage(number(row), "a", "20260102", 1)).collect();
+        let (used, assigned) = (Sent::new("misc.usage.440600.20260102.txt.gz", &rows), numbers(ROWS));
+        let (one, other) = tokio::join!(kernel.send(&foshan, &used), kernel.send(&foshan, &assigned));
+        one.unwrap();
+        other.unwrap();
+        assert_eq!(kernel.number(&foshan, "select count(*) from usage").await, ROWS.cast_signed());
+        assert!(kernel.quarantine(&foshan, "misc.usage").await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assignments_that_are_appended_bring_in_what_waits_for_them() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    kernel.allow_bad_rows("misc.usage").await;
+    kernel.send(&foshan, &Sent::new("misc.usage.440600.20260102.txt.gz", &usage(number(1), "a", "20260102", 1))).await.unwrap();
+    assert_eq!(kernel.quarantine(&foshan, "misc.usage").await.len(), 1);
+    let columns: [(&str, ArrayRef); 3] = [
+        ("msisdn", Arc::new(StringArray::from(vec![number(1).to_string()]))),
+        ("customer_id", Arc::new(Int64Array::from(vec![1]))),
+        ("valid_from", Arc::new(Date32Array::from(vec![18_262]))),
+    ];
+    let ipc = ipc(&RecordBatch::try_from_iter(columns).unwrap());
+    let append = AppendRequest { dataset: "number_assignment".to_owned(), ipc: ipc.into(), idempotency_key: "k".to_owned() };
+    kernel.ingest(&foshan).append(append).await.unwrap();
+    let replayed = async {
+        while kernel.number(&foshan, "select count(*) from usage").await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), replayed).await.expect("it comes in by itself");
 }

@@ -221,3 +221,88 @@ async fn a_file_is_taken_back_only_with_the_permission_in_its_city_and_with_a_re
     kernel.retract(&province().narrowed(foshan_city), &file).await.unwrap();
     assert!(kernel.table(&foshan, USAGE).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_comes_in_a_part_while_it_is_replayed_is_taken_once() {
+    // Whichever is first; each day the two are a little different in time.
+    const DAYS: u64 = 12;
+    let kernel = kernel().await;
+    let foshan = city_caller("440600");
+    for day in 1..=DAYS {
+        let day = format!("202601{day:02}");
+        let both = usage(number(1), "both", &day, 5);
+        // Of bytes of its own: a file is known by them.
+        let bad = usage(number(1), &day, "20260230", 5);
+        kernel.send(&foshan, &Sent::new(&format!("misc.usage.440600.{day}.01.txt.gz"), &bad)).await.unwrap();
+        let id = kernel.quarantine(&foshan, "misc.usage").await.remove(0).quarantine_id;
+        let part = Sent::new(&format!("misc.usage.440600.{day}.02.txt.gz"), &both);
+        let ids = [id];
+        let (taken, replayed) = tokio::join!(kernel.send(&foshan, &part), replay(&kernel, &foshan, &ids, both.trim_end()));
+        assert_eq!((taken.unwrap().rows_quarantined, replayed.rows_taken), (0, 1), "{day}");
+    }
+    let days = "select count(*), count(distinct day) from usage where product_id = 'both'";
+    assert_eq!(kernel.table(&foshan, days).await, [format!("{DAYS}|{DAYS}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_and_retractions_of_a_file_at_once_leave_none_of_its_rows() {
+    let kernel = kernel().await;
+    let foshan = city_caller("440600");
+    for _ in 0..6 {
+        kernel.send(&foshan, &some_usage()).await.unwrap();
+        let id = kernel.quarantine(&foshan, "misc.usage").await.remove(0).quarantine_id;
+        let corrected = usage(number(3), "c", "20260102", 3);
+        let request = ReplayQuarantineRequest { feed: "misc.usage".to_owned(), quarantine_ids: vec![id], corrected_text: corrected.trim_end().to_owned() };
+        let (mut one, mut other) = (kernel.ingest(&foshan), kernel.ingest(&foshan));
+        let file = some_usage();
+        let (first, second, gone) = tokio::join!(one.replay_quarantine(request.clone()), other.replay_quarantine(request), kernel.retract(&foshan, &file));
+        let taken: i64 = [first, second].into_iter().map(|replayed| replayed.unwrap().into_inner().rows_taken).sum();
+        assert!(taken <= 1, "{taken}");
+        assert_eq!(gone.unwrap().rows_removed, 2 + taken);
+        assert_eq!(kernel.number(&foshan, "select count(*) from usage").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn months_that_are_taken_back_at_once_bring_nothing_of_each_other_back() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let month = |period: &str, package: &str| Sent::new(&format!("boss.enrolment.440600.{period}.txt.gz"), &enrolment("e1", 1, package, "1"));
+    let months = [month("202601", "p1"), month("202602", "p2"), month("202603", "p3")];
+    kernel.send(&foshan, &months[0]).await.unwrap();
+    for _ in 0..6 {
+        kernel.send(&foshan, &months[1]).await.unwrap();
+        kernel.send(&foshan, &months[2]).await.unwrap();
+        let (second, third) = tokio::join!(kernel.retract(&foshan, &months[1]), kernel.retract(&foshan, &months[2]));
+        second.unwrap();
+        third.unwrap();
+        assert_eq!(kernel.table(&foshan, "select enrolment_id, package_id from enrolment").await, ["e1|p1"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_days_without_a_record_the_one_that_is_named_is_taken_back() {
+    let kernel = kernel().await;
+    let foshan = city_caller("440600");
+    let quiet = |day: &str| Sent::new(&format!("misc.usage.440600.{day}.txt.gz"), "");
+    for day in ["20260103", "20260104"] {
+        kernel.send(&foshan, &quiet(day)).await.unwrap();
+    }
+    let request = |period: &str| RetractFileRequest {
+        feed: "misc.usage".to_owned(),
+        file_sha256: quiet("20260103").sha256(),
+        period: period.to_owned(),
+        reason: "it was not quiet".to_owned(),
+        ..RetractFileRequest::default()
+    };
+    let retract = |period: &'static str| {
+        let mut ingest = kernel.ingest(&foshan);
+        async move { ingest.retract_file(request(period)).await.map(tonic::Response::into_inner) }
+    };
+    let ambiguous = retract("").await.unwrap_err();
+    assert_eq!(reason(&ambiguous), "FIELD_INVALID");
+    assert!(ambiguous.message().contains("2 files without a record"), "{}", ambiguous.message());
+    assert_eq!(reason(&retract("20260105").await.unwrap_err()), "RESOURCE_NOT_FOUND");
+    assert_eq!(retract("20260104").await.unwrap().file_name, quiet("20260104").name);
+    assert_eq!(retract("").await.unwrap().file_name, quiet("20260103").name, "now there is one");
+}

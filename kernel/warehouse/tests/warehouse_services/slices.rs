@@ -265,3 +265,54 @@ async fn a_file_that_was_sent_for_the_wrong_day_can_be_sent_for_the_right_one() 
     assert_eq!((restated.rows_taken, restated.rows_restated), (1, 2));
     assert_eq!(kernel.table(&foshan, USAGE).await, ["3|a|3"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_hold_rows_of_another_is_refused_until_that_one_is_taken_back() {
+    let kernel = kernel().await;
+    let foshan = city_caller("440600");
+    let file = |period: &str, events: u64| Sent::new(&format!("misc.usage.440600.{period}.txt.gz"), &usage(number(1), "a", "20260102", events));
+    let cases = [("20260102", "202601"), ("202601", "20260102"), ("20260102.01", "20260102"), ("20260102", "20260102.02"), ("202601", "20260102.02")];
+    for (round, (there, beside)) in cases.into_iter().enumerate() {
+        let (there, beside) = (file(there, 1 + round as u64), file(beside, 100));
+        kernel.send(&foshan, &there).await.unwrap();
+        let refused = kernel.send(&foshan, &beside).await.unwrap_err();
+        assert_eq!(reason(&refused), "FILE_REFUSED", "{} beside {}", beside.name, there.name);
+        assert!(refused.message().contains("is in, so that rows would count twice"), "{}", refused.message());
+        assert_eq!(kernel.number(&foshan, "select count(*) from usage").await, 1);
+        kernel.retract(&foshan, &there).await.unwrap();
+        kernel.send(&foshan, &beside).await.unwrap();
+        kernel.retract(&foshan, &beside).await.unwrap();
+    }
+    // The keys of a dataset that keeps the latest tell which rows are meant.
+    for period in ["20260105", "202601"] {
+        kernel.send(&foshan, &Sent::new(&format!("boss.enrolment.440600.{period}.txt.gz"), &enrolment("e1", 1, period, "1"))).await.unwrap();
+    }
+    assert_eq!(kernel.table(&foshan, "select enrolment_id, revision from enrolment").await, ["e1|2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_stays_until_the_file_that_had_it_came() {
+    let kernel = kernel().await;
+    let foshan = city_caller("440600");
+    let good = day(NAME, &[(1, "a", 1)]);
+    let wrong = Sent { rows: 7, ..good.clone() };
+    kernel.send(&foshan, &wrong).await.unwrap_err();
+    let last_error = async || kernel.statuses(&foshan, "misc.usage").await.remove(0).last_error;
+    assert!(last_error().await.contains("7"), "{}", last_error().await);
+    kernel.send(&foshan, &day("misc.usage.440600.20260103.txt.gz", &[(1, "a", 1)])).await.unwrap();
+    assert!(!last_error().await.is_empty(), "another day came");
+    kernel.send(&foshan, &good).await.unwrap();
+    assert_eq!(last_error().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_not_those_of_the_control_file_leave_an_error() {
+    let kernel = kernel().await;
+    let foshan = city_caller("440600");
+    let (sent, other) = (day(NAME, &[(1, "a", 1)]), day(NAME, &[(1, "a", 2)]));
+    let mut header = sent.header();
+    header.control_file = other.control();
+    assert_eq!(reason(&kernel.import_parts(&foshan, header, &sent.bytes).await.unwrap_err()), "FILE_REFUSED");
+    let status = kernel.statuses(&foshan, "misc.usage").await.remove(0);
+    assert!(status.last_error.contains(&sent.sha256()), "{}", status.last_error);
+}
