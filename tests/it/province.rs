@@ -1,4 +1,4 @@
-//! The sample province through the doors: what the kernel counts and sums is what the generator says that it wrote, per feed, city and period.
+//! The sample province through the doors: what the kernel counts and sums is what the generator says that it wrote, per file and per feed, city and day.
 //!
 //! The generator counts each row as it writes it and knows neither contracts nor kernel.
 
@@ -21,16 +21,51 @@ const LATEST: [(&str, &str); 5] = [
     ("service.ticket", "ticket"),
 ];
 
-/// Datasets in which rows stay, with their feeds, the SQL of a row's file period as a day, and what the generator sums of them.
-const APPEND: [(&str, &[&str], &str, &[&str]); 6] = [
-    ("usage", &["misc.usage", "base.activity"], "day", &["events", "quantity", "seconds", "kb", "fee_fen", "ok_events", "failed_events"]),
-    // A bill is posted in the month after the one whose file it stands in.
-    ("charge", &["boss.charge"], "cast(posted_at + interval '8' hour - interval '1' month as date)", &["amount_fen"]),
-    ("order", &["boss.order", "ringback.order"], "day", &[]),
-    ("ringback_setting", &["ringback.setting"], "day", &[]),
-    ("delivery", &["base.delivery"], "day", &[]),
-    ("interaction", &["portal.access", "portal.click"], "day", &["bytes", "latency_ms", "dwell_ms"]),
+/// A feed whose rows have a day.
+struct Dated {
+    feed: &'static str,
+    dataset: &'static str,
+    /// SQL that is true of the feed's rows alone.
+    rows: &'static str,
+    /// SQL of a row's day.
+    day: &'static str,
+    /// What the generator sums of them.
+    columns: &'static [&'static str],
+}
+
+const USE: &[&str] = &["events", "quantity", "seconds", "kb", "fee_fen", "ok_events", "failed_events"];
+
+/// Where two feeds fill a dataset, each is told by what only its rows have: the feed's own name; products of the platform; the status of a request, which a click
+/// has not.
+const DATED: [Dated; 11] = [
+    Dated { feed: "misc.usage", dataset: "usage", rows: "source_feed = 'misc.usage'", day: "day", columns: USE },
+    Dated { feed: "base.activity", dataset: "usage", rows: "source_feed = 'base.activity'", day: "day", columns: USE },
+    Dated { feed: "boss.charge", dataset: "charge", rows: "true", day: "cast(posted_at + interval '8' hour as date)", columns: &["amount_fen"] },
+    Dated {
+        feed: "boss.order",
+        dataset: "order",
+        rows: "product_id is null or product_id not in (select product_id from product where platform = 'ringback')",
+        day: "day",
+        columns: &[],
+    },
+    Dated {
+        feed: "ringback.order",
+        dataset: "order",
+        rows: "product_id in (select product_id from product where platform = 'ringback')",
+        day: "day",
+        columns: &[],
+    },
+    Dated { feed: "ringback.setting", dataset: "ringback_setting", rows: "true", day: "day", columns: &[] },
+    Dated { feed: "base.delivery", dataset: "delivery", rows: "true", day: "day", columns: &[] },
+    Dated { feed: "portal.access", dataset: "interaction", rows: "status is not null", day: "day", columns: &["bytes", "latency_ms"] },
+    Dated { feed: "portal.click", dataset: "interaction", rows: "status is null", day: "day", columns: &["latency_ms", "dwell_ms"] },
+    // Of these a row replaces the earlier one with its key, which keeps its day.
+    Dated { feed: "boss.enrolment", dataset: "enrolment", rows: "true", day: "day", columns: &[] },
+    Dated { feed: "service.ticket", dataset: "ticket", rows: "true", day: "day", columns: &[] },
 ];
+
+/// Rows and sums by city and day.
+type Days = BTreeMap<(String, String), BTreeMap<&'static str, i64>>;
 
 #[tokio::test]
 async fn the_province_comes_to_the_totals_of_its_generator() {
@@ -41,7 +76,7 @@ async fn the_province_comes_to_the_totals_of_its_generator() {
         check_file(total, result);
     }
     load_late_file(&kernel, province);
-    check_rows_that_stay(&kernel, province);
+    check_days(&kernel, province);
     check_rows_that_are_replaced(&kernel, province);
     check_completeness(&kernel, province, "202610");
     check_statuses(&kernel, province);
@@ -69,8 +104,8 @@ async fn import_what_is_in_time<'a>(kernel: &Kernel, province: &'a Province) -> 
 
 fn check_file(total: &FileTotal, result: &ImportResult) {
     // What comes twice says the same: a row that replaces changes nothing then, and one that stays is left out.
-    let stays = APPEND.iter().any(|(_, feeds, ..)| feeds.contains(&total.feed));
-    let (unchanged, duplicate) = if stays { (0, total.rows_duplicate) } else { (total.rows_duplicate, 0) };
+    let replaces = LATEST.iter().any(|(feed, _)| *feed == total.feed);
+    let (unchanged, duplicate) = if replaces { (total.rows_duplicate, 0) } else { (0, total.rows_duplicate) };
     let expected = [total.rows_good, unchanged, duplicate, total.rows_corrupt + total.rows_unknown_number].map(u64::cast_signed);
     assert_eq!([result.rows_taken, result.rows_unchanged, result.rows_duplicate, result.rows_quarantined], expected, "{}: {result:?}", total.file);
     assert!(total.rows() == 0 || !result.duplicate_file, "{}: {result:?}", total.file);
@@ -125,41 +160,42 @@ fn count(kernel: &Kernel, dataset: &str) -> i64 {
     number(&query(kernel, &format!(r#"select count(*) as rows from "{dataset}""#))[0]["rows"])
 }
 
-/// Row counts and sums of the append datasets, per city and period; of `usage` per feed as well.
-fn check_rows_that_stay(kernel: &Kernel, province: &Province) {
-    for (dataset, feeds, day, columns) in APPEND {
-        let has_feed = dataset == "usage";
-        let sums: String = columns.iter().map(|column| format!(", sum({column}) as {column}")).collect();
-        let feed = if has_feed { "source_feed" } else { "'any'" };
-        let sql = format!(
-            r#"select {feed} as feed, city, cast({day} as varchar) as day, count(*) as rows{sums} from "{dataset}" group by {feed}, city, cast({day} as varchar)"#
-        );
-        let feed_of = |feed: &'static str| if has_feed { feed } else { "any" };
-        let totals: Vec<_> = province.summary.files.iter().filter(|total| feeds.contains(&total.feed)).collect();
-        let mut expected: BTreeMap<(String, &str, &str), BTreeMap<&str, i64>> = BTreeMap::new();
-        for total in totals.iter().filter(|total| total.rows_good > 0) {
-            let figures = expected.entry((feed_of(total.feed).to_owned(), &total.city, &total.period)).or_default();
-            *figures.entry("rows").or_default() += total.rows_good.cast_signed();
-            for column in columns {
-                *figures.entry(column).or_default() += total.sums.get(column).copied().unwrap_or(0);
-            }
-        }
-        let mut found: BTreeMap<(String, &str, &str), BTreeMap<&str, i64>> = BTreeMap::new();
-        for row in query(kernel, &sql) {
-            let (feed, day) = (row["feed"].as_str().unwrap(), row["day"].as_str().unwrap().replace('-', ""));
-            let total = totals.iter().find(|total| feed_of(total.feed) == feed && row["city"] == total.city.as_str() && day.starts_with(&total.period));
-            let total = total.unwrap_or_else(|| panic!("{dataset} has rows of no file: {row}"));
-            let figures = found.entry((feed.to_owned(), &total.city, &total.period)).or_default();
-            for column in ["rows"].iter().chain(columns) {
-                *figures.entry(column).or_default() += number(&row[*column]);
-            }
-        }
-        assert!(!expected.is_empty());
+/// Good rows and their sums, per feed, city and day; what comes twice or is in quarantine is in neither.
+fn check_days(kernel: &Kernel, province: &Province) {
+    for dated in &DATED {
+        let (expected, found) = (stated_days(province, dated), counted_days(kernel, dated));
+        assert!(!expected.is_empty(), "{}", dated.feed);
         for (place, figures) in &expected {
-            assert_eq!(found.get(place), Some(figures), "{dataset} {place:?}");
+            assert_eq!(found.get(place), Some(figures), "{} {place:?}", dated.feed);
         }
-        assert_eq!(found.len(), expected.len(), "{dataset}");
+        assert_eq!(found.len(), expected.len(), "{} has rows of days that no file has", dated.feed);
     }
+}
+
+/// As the generator says.
+fn stated_days(province: &Province, dated: &Dated) -> Days {
+    let mut days = Days::new();
+    for total in province.summary.files.iter().filter(|total| total.feed == dated.feed) {
+        for (day, of_day) in &total.days {
+            let figures = days.entry((total.city.clone(), day.to_string())).or_default();
+            *figures.entry("rows").or_default() += (of_day.rows_good - of_day.rows_replacing).cast_signed();
+            for column in dated.columns {
+                *figures.entry(column).or_default() += of_day.sum(column);
+            }
+        }
+    }
+    days
+}
+
+/// As the table has them.
+fn counted_days(kernel: &Kernel, dated: &Dated) -> Days {
+    let Dated { dataset, rows, day, columns, .. } = dated;
+    let sums: String = columns.iter().map(|column| format!(", sum({column}) as {column}")).collect();
+    let sql =
+        format!(r#"select city, cast({day} as varchar) as day, count(*) as rows{sums} from "{dataset}" where {rows} group by city, cast({day} as varchar)"#);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let figures = |row: &Value| ["rows"].iter().chain(*columns).map(|column| (*column, number(&row[*column]))).collect();
+    query(kernel, &sql).iter().map(|row| ((text(&row["city"]), text(&row["day"])), figures(row))).collect()
 }
 
 /// Of the rows of `latest` datasets those are there that none replaced, and each key once.

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -7,7 +8,7 @@ use std::{
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
-use crate::{Encoding, Feed, FileTotal, GenerateError, RowKind};
+use crate::{Encoding, Feed, FileTotal, GenerateError, OnDay, RowKind};
 
 /// One file of a feed, written once from top to bottom: encoded, compressed, digested and counted on the way, so that nothing is kept.
 ///
@@ -63,7 +64,8 @@ impl FeedFile {
             rows_duplicate: 0,
             rows_corrupt: 0,
             rows_unknown_number: 0,
-            sums: std::collections::BTreeMap::new(),
+            sums: BTreeMap::new(),
+            days: BTreeMap::new(),
         };
         let mut file = FeedFile { feed, path, sink, pending: Vec::new(), total };
         if let Some(header) = feed.header {
@@ -72,27 +74,13 @@ impl FeedFile {
         Ok(file)
     }
 
-    /// Writes one record; the line end is added. `sums` are counted for good rows only.
+    /// Writes one record; the line end is added. Only good rows have a day to add to, and only of feeds whose rows tell it.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn row(&mut self, kind: RowKind, text: &str, sums: &[(&'static str, i64)]) -> Result<(), GenerateError> {
+    pub fn row(&mut self, kind: RowKind, text: &str, on_day: Option<OnDay<'_>>) -> Result<(), GenerateError> {
         self.line(text)?;
-        match kind {
-            RowKind::Good => {
-                self.total.rows_good += 1;
-                for (column, value) in sums {
-                    *self.total.sums.entry(column).or_insert(0) += value;
-                }
-            }
-            RowKind::Replacing => {
-                self.total.rows_good += 1;
-                self.total.rows_replacing += 1;
-            }
-            RowKind::Duplicate => self.total.rows_duplicate += 1,
-            RowKind::Corrupt => self.total.rows_corrupt += 1,
-            RowKind::UnknownNumber => self.total.rows_unknown_number += 1,
-        }
+        self.total.count(kind, on_day);
         Ok(())
     }
 
@@ -113,6 +101,7 @@ impl FeedFile {
             Sink::Gzip(gzip) => gzip.finish().map_err(failed)?,
         };
         digesting.flush().map_err(failed)?;
+        total.sum_days();
         total.bytes = digesting.bytes;
         total.sha256 = hexadecimal(&digesting.sha256.finalize());
         if feed.control_file {

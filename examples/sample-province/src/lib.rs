@@ -48,4 +48,4 @@ pub use moment::{Moment, compact_day};
 pub use month::{Month, day_period};
 pub use options::Options;
 pub use progress::Progress;
-pub use totals::{FileTotal, RowKind};
+pub use totals::{DayTotal, FileTotal, OnDay, RowKind};

@@ -23,7 +23,7 @@ pub(crate) fn write(world: &World, out: &Path) -> Result<Vec<FileTotal>, Generat
 fn file(out: &Path, feed: &'static Feed, period: &str, rows: &[(RowKind, String)]) -> Result<FileTotal, GenerateError> {
     let mut file = FeedFile::create(out, "", feed, PROVINCE, period)?;
     for (kind, row) in rows {
-        file.row(*kind, row, &[])?;
+        file.row(*kind, row, None)?;
     }
     file.finish()
 }

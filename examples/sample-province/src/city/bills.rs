@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::{CityWriter, usage::Used};
 use crate::{
-    Draw, GenerateError, Moment, Month,
+    Draw, GenerateError, Moment, Month, OnDay,
     catalogue::Component,
     life::{Enrolment, Life, Story},
     planted,
@@ -216,7 +216,7 @@ impl CityWriter<'_> {
             }
             None => self.text.push_str("\\N"),
         }
-        self.files.charge[posted_in as usize].good(&self.text, &[("amount_fen", line.amount_fen)])?;
+        self.files.charge[posted_in as usize].good(&self.text, Some(OnDay { day: posted.day, sums: &[("amount_fen", line.amount_fen)] }))?;
         self.key.note_charge(month, line);
         Ok(())
     }

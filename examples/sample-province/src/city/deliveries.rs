@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::CityWriter;
-use crate::{Draw, GenerateError, calendar::Rhythm, life::Life, public};
+use crate::{Draw, GenerateError, OnDay, calendar::Rhythm, life::Life, public};
 
 /// Products that are sent to the handset: content class as the platforms code it, and deliveries that a month's extract holds of each holder.
 const DELIVERED: [(&str, &str, f64); 9] = [
@@ -58,7 +58,7 @@ impl CityWriter<'_> {
                         user_agent(device),
                         reason.map_or("null".to_owned(), |reason| format!("\"{reason}\"")),
                     );
-                    self.files.delivery[month as usize].good(&self.text, &[])?;
+                    self.files.delivery[month as usize].good(&self.text, Some(OnDay { day: at.day, sums: &[] }))?;
                     self.key.note_delivery(class == MMS, device, reason.is_some());
                 }
             }

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::{CityWriter, sendings};
 use crate::{
-    GenerateError, compact_day,
+    GenerateError, OnDay, compact_day,
     life::{Enrolment, Life, Subscription},
 };
 
@@ -13,14 +13,15 @@ impl CityWriter<'_> {
             // The end of a cancelled one is known on the day; the agreed end is reached.
             let end = enrolment.cancelled_at.map_or(enrolment.ends_on, |at| at.day);
             let (first, last) = sendings(self.world, enrolment.at.day, Some(end));
+            let on_day = Some(OnDay { day: enrolment.at.day, sums: &[] });
             if let Some(month) = first {
                 self.enrolment_row(life, enrolment, false);
-                self.files.enrolment[month].good(&self.text, &[])?;
+                self.files.enrolment[month].good(&self.text, on_day)?;
             }
             if let Some(month) = last {
                 self.enrolment_row(life, enrolment, true);
                 let file = &mut self.files.enrolment[month];
-                if first.is_some() { file.replacing(&self.text)? } else { file.good(&self.text, &[])? }
+                if first.is_some() { file.replacing(&self.text, on_day)? } else { file.good(&self.text, on_day)? }
             }
         }
         Ok(())
@@ -59,12 +60,12 @@ impl CityWriter<'_> {
             let (first, last) = sendings(self.world, subscription.from.day, end);
             if let Some(month) = first {
                 self.subscription_row(life, subscription, false);
-                self.files.subscription[month].good(&self.text, &[])?;
+                self.files.subscription[month].good(&self.text, None)?;
             }
             if let Some(month) = last {
                 self.subscription_row(life, subscription, true);
                 let file = &mut self.files.subscription[month];
-                if first.is_some() { file.replacing(&self.text)? } else { file.good(&self.text, &[])? }
+                if first.is_some() { file.replacing(&self.text, None)? } else { file.good(&self.text, None)? }
             }
         }
         Ok(())

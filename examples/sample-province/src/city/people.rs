@@ -27,12 +27,12 @@ impl CityWriter<'_> {
             let (first, last) = sendings(self.world, *from, to);
             if let Some(month) = first {
                 self.subscriber_row(life, *from, None);
-                self.files.subscriber[month].good(&self.text, &[])?;
+                self.files.subscriber[month].good(&self.text, None)?;
             }
             if let Some(month) = last {
                 self.subscriber_row(life, *from, to);
                 let file = &mut self.files.subscriber[month];
-                if first.is_some() { file.replacing(&self.text)? } else { file.good(&self.text, &[])? }
+                if first.is_some() { file.replacing(&self.text, None)? } else { file.good(&self.text, None)? }
             }
         }
         Ok(())
@@ -79,12 +79,12 @@ impl CityWriter<'_> {
         let (first, last) = sendings(self.world, from, to);
         let open = format!("{}|{}|{}|", person.msisdn, person.id, compact_day(from));
         if let Some(month) = first {
-            self.files.number[month].good(&format!("{open}\\N"), &[])?;
+            self.files.number[month].good(&format!("{open}\\N"), None)?;
         }
         if let (Some(month), Some(to)) = (last, to) {
             let closed = format!("{open}{}", compact_day(to));
             let file = &mut self.files.number[month];
-            if first.is_some() { file.replacing(&closed)? } else { file.good(&closed, &[])? }
+            if first.is_some() { file.replacing(&closed, None)? } else { file.good(&closed, None)? }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::CityWriter;
 use crate::{
-    Draw, GenerateError,
+    Draw, GenerateError, OnDay,
     calendar::Rhythm,
     life::{Life, Order},
 };
@@ -20,13 +20,14 @@ impl CityWriter<'_> {
                 continue;
             }
             let Ok(month) = usize::try_from(self.world.month_of(order.at.day)) else { continue };
+            let on_day = Some(OnDay { day: order.at.day, sums: &[] });
             let is_tone = order.product.is_some_and(|product| self.world.catalogue.products[product].platform == "ringback");
             if is_tone {
                 self.ringback_order_row(life, order, number);
-                self.files.ringback_order[month].good(&self.text, &[])?;
+                self.files.ringback_order[month].good(&self.text, on_day)?;
             } else {
                 self.order_row(life, order, number);
-                self.files.order[month].good(&self.text, &[])?;
+                self.files.order[month].good(&self.text, on_day)?;
             }
         }
         Ok(())
@@ -92,7 +93,7 @@ impl CityWriter<'_> {
             if life.person.is_served_on(at.day) {
                 self.text.clear();
                 let _ = write!(self.text, "R{}{month:02}{number},{},{},600902{rank:06},{scope},{action}", life.person.id, life.person.msisdn, at.local());
-                self.files.ringback_setting[month as usize].good(&self.text, &[])?;
+                self.files.ringback_setting[month as usize].good(&self.text, Some(OnDay { day: at.day, sums: &[] }))?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-use crate::{FeedFile, FileTotal, Flaw, GenerateError, RowKind};
+use crate::{FeedFile, FileTotal, Flaw, GenerateError, OnDay, RowKind};
 
 /// A file of a feed together with what goes wrong in it: now and then a row comes twice, is broken, or names a number that nobody has.
 #[derive(Debug)]
@@ -26,14 +26,14 @@ impl Sheet {
         Sheet { file, flaw, next_duplicate, next_corrupt, next_unknown, unknown_number, corrupted: 0 }
     }
 
-    pub(super) fn good(&mut self, text: &str, sums: &[(&'static str, i64)]) -> Result<(), GenerateError> {
-        self.file.row(RowKind::Good, text, sums)?;
+    pub(super) fn good(&mut self, text: &str, on_day: Option<OnDay<'_>>) -> Result<(), GenerateError> {
+        self.file.row(RowKind::Good, text, on_day)?;
         self.flaws(text)
     }
 
     /// A row of a `latest` dataset that replaces an earlier one.
-    pub(super) fn replacing(&mut self, text: &str) -> Result<(), GenerateError> {
-        self.file.row(RowKind::Replacing, text, &[])?;
+    pub(super) fn replacing(&mut self, text: &str, on_day: Option<OnDay<'_>>) -> Result<(), GenerateError> {
+        self.file.row(RowKind::Replacing, text, on_day)?;
         self.flaws(text)
     }
 
@@ -45,19 +45,19 @@ impl Sheet {
         let rows = self.file.rows();
         if rows >= self.next_duplicate {
             self.next_duplicate = rows + DUPLICATE_AFTER.2;
-            self.file.row(RowKind::Duplicate, text, &[])?;
+            self.file.row(RowKind::Duplicate, text, None)?;
         }
         if rows >= self.next_corrupt {
             self.next_corrupt = rows + CORRUPT_AFTER.2;
             self.corrupted += 1;
             let broken = corrupt(self.flaw, text, self.corrupted);
-            self.file.row(RowKind::Corrupt, &broken, &[])?;
+            self.file.row(RowKind::Corrupt, &broken, None)?;
         }
         if rows >= self.next_unknown {
             self.next_unknown = rows + UNKNOWN_AFTER.2;
             if let Some(renumbered) = renumber(self.flaw, text, self.unknown_number) {
                 // The same stranger every time.
-                self.file.row(RowKind::UnknownNumber, &renumbered, &[])?;
+                self.file.row(RowKind::UnknownNumber, &renumbered, None)?;
             }
         }
         Ok(())

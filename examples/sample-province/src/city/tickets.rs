@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::{CityWriter, sendings};
 use crate::{
-    GenerateError,
+    GenerateError, OnDay,
     life::{Life, Ticket},
     public,
     ticket_text::{self, TicketKind, TicketSubject},
@@ -21,14 +21,15 @@ impl CityWriter<'_> {
             }
             let content = self.content(life, ticket);
             let (first, last) = sendings(self.world, ticket.at.day, ticket.closed_at.map(|at| at.day));
+            let on_day = Some(OnDay { day: ticket.at.day, sums: &[] });
             if let Some(month) = first {
                 self.ticket_row(life, ticket, &content, false);
-                self.files.ticket[month].good(&self.text, &[])?;
+                self.files.ticket[month].good(&self.text, on_day)?;
             }
             if let Some(month) = last {
                 self.ticket_row(life, ticket, &content, true);
                 let file = &mut self.files.ticket[month];
-                if first.is_some() { file.replacing(&self.text)? } else { file.good(&self.text, &[])? }
+                if first.is_some() { file.replacing(&self.text, on_day)? } else { file.good(&self.text, on_day)? }
             }
             self.key.note_ticket(life, ticket);
         }

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::CityWriter;
 use crate::{
-    Draw, GenerateError, Moment,
+    Draw, GenerateError, Moment, OnDay,
     calendar::Rhythm,
     catalogue::{Measure, Product, Source},
     life::Life,
@@ -103,7 +103,7 @@ impl CityWriter<'_> {
     fn usage_row(&mut self, life: &Life, product: &Product, month: i32, day: usize, row: &Used, failed: i64) -> Result<(), GenerateError> {
         let days = &self.world.calendar.months()[month as usize];
         let ok = row.events - failed;
-        let sums = [
+        let sums = &[
             ("events", row.events),
             ("quantity", row.quantity),
             ("seconds", row.seconds),
@@ -112,6 +112,7 @@ impl CityWriter<'_> {
             ("ok_events", ok),
             ("failed_events", failed),
         ];
+        let on_day = Some(OnDay { day: days.days[day], sums });
         self.text.clear();
         let Used { events, quantity, seconds, kb, fee_fen, .. } = *row;
         match product.source {
@@ -129,7 +130,7 @@ impl CityWriter<'_> {
                 );
                 let month = month as usize;
                 let file = if month < self.files.usage.len() { &mut self.files.usage[month] } else { &mut self.files.usage_by_day[day] };
-                file.good(&self.text, &sums)
+                file.good(&self.text, on_day)
             }
             Source::Base => {
                 let at = Moment::new(days.days[day], 43_200).epoch_millis();
@@ -138,7 +139,7 @@ impl CityWriter<'_> {
                     "{{\"msisdn\":\"{}\",\"product_id\":\"{}\",\"stat_time\":{at},\"events\":{events},\"items\":{quantity},\"duration_s\":{seconds},\"traffic_kb\":{kb},\"fee_fen\":{fee_fen},\"succ_events\":{ok},\"fail_events\":{failed}}}",
                     life.person.msisdn, product.id,
                 );
-                self.files.activity[month as usize].good(&self.text, &sums)
+                self.files.activity[month as usize].good(&self.text, on_day)
             }
         }
     }

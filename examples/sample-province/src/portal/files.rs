@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use jiff::civil::Date;
+
 use super::{
     access_line::access_line,
     click_line::click_line,
@@ -8,7 +10,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    Draw, FeedFile, FileTotal, GenerateError, Month, RowKind,
+    Draw, FeedFile, FileTotal, GenerateError, Month, OnDay, RowKind,
     calendar::{MonthDays, Rhythm},
     feeds, public,
     world::World,
@@ -68,7 +70,7 @@ fn journal_of(world: &World, city: usize, index: usize, days: &MonthDays) -> Jou
 fn write_requests(mut file: FeedFile, month: Month, journal: &Journal) -> Result<FileTotal, GenerateError> {
     for request in &journal.requests {
         let sums = [("bytes", request.bytes.unwrap_or(0)), ("latency_ms", request.micros / 1_000)];
-        file.row(RowKind::Good, &access_line(month, request), &sums)?;
+        file.row(RowKind::Good, &access_line(month, request), Some(OnDay { day: day_of(month, request.at_ms), sums: &sums }))?;
     }
     file.finish()
 }
@@ -76,10 +78,16 @@ fn write_requests(mut file: FeedFile, month: Month, journal: &Journal) -> Result
 fn write_clicks(mut file: FeedFile, month: Month, journal: &Journal) -> Result<FileTotal, GenerateError> {
     for (click, number) in journal.clicks.iter().zip(1..) {
         let line = click_line(month, click).map_err(|source| GenerateError::Json { path: "portal.click".into(), source })?;
-        file.row(RowKind::Good, &line, &[("dwell_ms", click.dwell_ms), ("latency_ms", click.cost_ms)])?;
+        let sums = [("dwell_ms", click.dwell_ms), ("latency_ms", click.cost_ms)];
+        file.row(RowKind::Good, &line, Some(OnDay { day: day_of(month, click.at_ms), sums: &sums }))?;
         if number % CLICKS_PER_DUPLICATE == 0 {
-            file.row(RowKind::Duplicate, &line, &[])?;
+            file.row(RowKind::Duplicate, &line, None)?;
         }
     }
     file.finish()
+}
+
+/// The day of so many milliseconds from the start of the month; none of them is past its end.
+fn day_of(month: Month, at_ms: i64) -> Date {
+    month.day((at_ms / DAY_MS) as u32)
 }

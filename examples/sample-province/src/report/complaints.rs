@@ -9,7 +9,7 @@ use super::{
     figure::{Chart, Figure, Series},
     read_back,
 };
-use crate::{GenerateError, feeds, planted, public};
+use crate::{GenerateError, feeds, planted};
 
 /// Cities shown beside the planted one.
 const CITIES_SHOWN: usize = 4;
@@ -39,7 +39,7 @@ pub(super) fn figure(out: &Path) -> Result<Figure, GenerateError> {
     shown.sort_by_key(|(city, by_day)| (city != planted::BURST_CITY, -(by_day.values().sum::<f64>() as i64)));
     shown.truncate(1 + CITIES_SHOWN);
     let series = shown.iter().map(|(city, by_day)| Series {
-        name: public::cities().iter().find(|known| known.code == city).map_or_else(|| city.clone(), |known| known.name_en.to_owned()),
+        name: read_back::city_name(city).to_owned(),
         values: days.iter().map(|day| by_day.get(day).copied().unwrap_or(0.0)).collect(),
         is_planted: city == planted::BURST_CITY,
     });

@@ -9,7 +9,7 @@ use super::{
     figure::{Chart, Figure, Series},
     read_back,
 };
-use crate::{GenerateError, city::BRANDS, feeds, moment::days_between, planted, public};
+use crate::{GenerateError, city::BRANDS, feeds, moment::days_between, planted};
 
 /// Days shown before the drop and after it.
 const DAYS_AROUND: i64 = 28;
@@ -40,10 +40,9 @@ pub(super) fn figure(out: &Path) -> Result<Figure, GenerateError> {
         values: days.values().map(|sums| sums[brand]).collect(),
         is_planted: brand + 1 == usize::from(planted::DROP_BRAND),
     });
-    let city = public::cities().iter().find(|city| city.code == planted::DROP_CITY).map_or("", |city| city.name_en);
     Ok(Figure {
         name: "kpi-drop",
-        title: format!("Use of {} in {city} by brand", planted::DROP_PRODUCT),
+        title: format!("Use of {} in {} by brand", planted::DROP_PRODUCT, read_back::city_name(planted::DROP_CITY)),
         caption: "Events by day. In the shaded weeks use falls for one brand, which is the driver.".to_owned(),
         chart: Chart::Lines {
             x_labels: days.keys().map(ToString::to_string).collect(),

@@ -7,12 +7,14 @@ use std::{
 use flate2::read::GzDecoder;
 use jiff::civil::Date;
 
-use crate::{Encoding, Feed, GenerateError, moment};
+use crate::{Encoding, Feed, GenerateError, moment, planted, public};
 
 /// The text of one file of a feed.
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) city: String,
+    /// Waits outside the folder of the feed.
+    pub(super) is_late: bool,
     pub(super) text: String,
 }
 
@@ -26,7 +28,8 @@ pub(super) fn texts<'a>(
     city: Option<&'a str>,
 ) -> Result<impl Iterator<Item = Result<Text, GenerateError>> + 'a, GenerateError> {
     let mut paths = Vec::new();
-    for folder in [out.join(feed.name), out.join("late").join(feed.name)].into_iter().filter(|folder| folder.is_dir()) {
+    let late = out.join(planted::LATE_FOLDER);
+    for folder in [out.join(feed.name), late.join(feed.name)].into_iter().filter(|folder| folder.is_dir()) {
         let failed = |source| GenerateError::Read { path: folder.clone(), source };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             paths.push(entry.map_err(failed)?.path());
@@ -35,10 +38,11 @@ pub(super) fn texts<'a>(
     paths.retain(|path| path.extension().is_none_or(|extension| extension != "ctl"));
     paths.sort();
     let of_city = move |path: &PathBuf| city.is_none_or(|city| city_of(feed, path) == city);
-    Ok(paths.into_iter().filter(of_city).map(move |path| read(feed, &path).map_err(|source| GenerateError::Read { path, source })))
+    let read = move |path: PathBuf| read(feed, &path, path.starts_with(&late)).map_err(|source| GenerateError::Read { path, source });
+    Ok(paths.into_iter().filter(of_city).map(read))
 }
 
-fn read(feed: &Feed, path: &Path) -> io::Result<Text> {
+fn read(feed: &Feed, path: &Path, is_late: bool) -> io::Result<Text> {
     let file = BufReader::new(File::open(path)?);
     let mut bytes = Vec::new();
     if feed.gzip {
@@ -50,13 +54,18 @@ fn read(feed: &Feed, path: &Path) -> io::Result<Text> {
         Encoding::Utf8 => String::from_utf8_lossy(&bytes).into_owned(),
         Encoding::Gb18030 => encoding_rs::GB18030.decode(&bytes).0.into_owned(),
     };
-    Ok(Text { city: city_of(feed, path), text })
+    Ok(Text { city: city_of(feed, path), is_late, text })
 }
 
 /// `440100` of `portal.access.440100.202511.log`.
 fn city_of(feed: &Feed, path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.trim_start_matches(feed.name).split('.').nth(1).unwrap_or_default().to_owned()
+}
+
+/// What a city is called in English, or its code.
+pub(super) fn city_name(code: &str) -> &str {
+    public::cities().iter().find(|city| city.code == code).map_or(code, |city| city.name_en)
 }
 
 /// The day of a text that begins with `yyyyMMdd` or `yyyy-MM-dd`.

@@ -8,6 +8,7 @@ use std::{
 use flate2::read::GzDecoder;
 
 use super::{
+    bills,
     figure::{Chart, Figure, Series},
     read_back,
 };
@@ -23,14 +24,14 @@ pub(super) fn figure(out: &Path) -> Result<Figure, GenerateError> {
     let mut months = BTreeMap::<String, [f64; 3]>::new();
     for city in public::cities() {
         let packages = packages(out, city.code)?;
-        let booked = booked(out, city.code)?;
-        for ((_, month), amount) in &booked {
-            months.entry(month.clone()).or_default()[0] += amount;
+        let booked = bills::booked(out, city.code)?;
+        for ((_, month), fen) in &booked {
+            months.entry(month.clone()).or_default()[0] += yuan(*fen);
         }
         for line in verdicts(out, city.code)?.lines().skip(1) {
             let [enrolment, month, component, used, entitlement, verdict] = line.split(',').collect::<Vec<_>>()[..] else { continue };
             let Some(of_package) = packages.get(enrolment).and_then(|package| components.get(package)) else { continue };
-            let Some(amount) = booked.get(&(enrolment.to_owned(), month.to_owned())) else { continue };
+            let Some(amount) = booked.get(&(enrolment.to_owned(), month.to_owned())).map(|fen| yuan(*fen)) else { continue };
             let total = of_package.iter().map(|(_, price)| price).sum::<f64>();
             let price = of_package.iter().find(|(id, _)| id == component).map_or(0.0, |(_, price)| *price);
             let share = if total > 0.0 { amount * price / total } else { 0.0 };
@@ -55,6 +56,10 @@ pub(super) fn figure(out: &Path) -> Result<Figure, GenerateError> {
                 .collect(),
         },
     })
+}
+
+fn yuan(fen: i64) -> f64 {
+    fen as f64 / 100.0
 }
 
 /// By package; of several terms the last.
@@ -82,24 +87,6 @@ fn packages(out: &Path, city: &str) -> Result<HashMap<String, String>, GenerateE
         }
     }
     Ok(packages)
-}
-
-/// Yuan by enrolment and month (`2026-01`).
-fn booked(out: &Path, city: &str) -> Result<BTreeMap<(String, String), f64>, GenerateError> {
-    let mut booked = BTreeMap::<(String, String), f64>::new();
-    for text in read_back::texts(out, &feeds::BOSS_CHARGE, Some(city))? {
-        let mut last = "";
-        for line in text?.text.lines() {
-            let [_, _, _, month, _, _, enrolment, _, _, fen, kind, _] = line.split('|').collect::<Vec<_>>()[..] else { continue };
-            let (Some((year, month)), Ok(fen)) = (month.split_at_checked(4), fen.parse::<f64>()) else { continue };
-            // Fees, packages, refunds and adjustments; credits and discounts are told, not booked. A row that comes twice follows itself.
-            if enrolment != r"\N" && matches!(kind, "01" | "02" | "05" | "06") && line != last {
-                *booked.entry((enrolment.to_owned(), format!("{year}-{month}"))).or_default() += fen / 100.0;
-            }
-            last = line;
-        }
-    }
-    Ok(booked)
 }
 
 fn verdicts(out: &Path, city: &str) -> Result<String, GenerateError> {
