@@ -12,7 +12,7 @@ CUSTOMERS ?= 20000
 SEED ?= 1
 PYTHON := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo demo-check test bench check toolchain build plugins python clean
+.PHONY: help demo demo-check test bench check tools toolchain build plugins python clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -24,14 +24,14 @@ demo-check: build ## Run the commands that the demo prints on a small province, 
 	rm -rf $(CARGO_TARGET_DIR)/demo-check
 	$(BACKPLANE) demo --customers 1000 --log $(LOG) --listen 127.0.0.1:0 --dir $(CARGO_TARGET_DIR)/demo-check --check
 
-test: check build plugins python ## Everything that CI runs
+test: tools check build plugins python ## Everything that CI runs
 	cargo test --workspace --no-fail-fast
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo test --workspace
 	$(MAKE) demo-check
 
 check: toolchain ## Formatting and lints, of the kernel and of the plugins
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/.ci/lint-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__ cargo build --workspace --all-targets
 	cd plugins && cargo fmt --all --check
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 	cd tests/guests && cargo fmt --all --check
@@ -44,6 +44,12 @@ build: toolchain ## The kernel and the command line
 
 plugins: build ## The plugins of this repository as .wasm files
 	$(BACKPLANE) plugin build plugins/portal-traffic
+
+# What the tests need of the machine and nothing here installs: said at the start, not after the build.
+tools:
+	@command -v curl >/dev/null || { echo "curl is missing: install it (Debian: apt-get install curl), then run make" >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo "python3 is missing: install it (Debian: apt-get install python3 python3-venv), then run make" >&2; exit 1; }
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo "python3 has no venv: install it (Debian: apt-get install python3-venv), then run make" >&2; exit 1; }
 
 # RUSTUP_AUTO_INSTALL=0 and older rustups do not install what rust-toolchain.toml names, so this does.
 toolchain:
