@@ -22,7 +22,7 @@ pub(crate) async fn run(platform: &Platform) {
     let plugin = async |path: &'static str| {
         each(TIMES, async || {
             let request = Payload { data: encode(&batch) }.encode_to_vec();
-            let answer = platform.host.call(&platform.context, path, request.into()).await.unwrap();
+            let answer = platform.host.call(platform.context.clone(), path, request.into()).await.unwrap();
             assert_eq!(Sum::decode(answer).unwrap().rows, ROWS as i64);
         })
         .await

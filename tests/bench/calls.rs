@@ -27,7 +27,7 @@ pub(crate) async fn run(platform: &Platform) {
     let mut raw = Raw::start(platform).await;
     for (size, times) in [(100, 1_000), (100_000, 100), (1_000_000, 10)] {
         let request = Bytes::from(Payload { data: vec![7; size].into() }.encode_to_vec());
-        let ours = async || each(times, async || drop(platform.host.call(&platform.context, PATH, request.clone()).await.unwrap())).await;
+        let ours = async || each(times, async || drop(platform.host.call(platform.context.clone(), PATH, request.clone()).await.unwrap())).await;
         let peer = async || each(times, async || raw.call(&request).await).await;
         let (ours, peer) = side_by_side(ours, peer).await;
         println!("{size:>9}  {:>12.2}  {:>12.2}  {:>8.2}", micros(ours), micros(peer), micros(ours) / micros(peer));

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, body::Body, client::GrpcService};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::plugins::{METHOD, with_plugin};
+use crate::plugins::{METHOD, PERIOD, with_plugin};
 
 /// Runs curl and gives the HTTP status and the body.
 fn curl(arguments: &[&str]) -> (u16, String) {
@@ -130,7 +130,8 @@ async fn malformed_messages_are_refused_and_the_connection_lives_on() {
     let kernel = Kernel::start().await;
     // Field 1 as a length-delimited value of 127 bytes, of which none follow.
     let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/CreatePrincipal", &[], Bytes::from_static(&[0, 0, 0, 0, 2, 0x0a, 0x7f])).await;
-    assert!(matches!(status.code(), Code::InvalidArgument | Code::Internal), "{status:?}");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "MESSAGE_MALFORMED"), "{status:?}");
+    assert!(status.message().contains("send the message that the method's contract names"), "{status:?}");
     let status = raw_grpc(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], Bytes::from_static(&[9, 9])).await;
     assert_ne!(status.code(), Code::Ok);
     kernel.call.auth().who_am_i(WhoAmIRequest {}).await.unwrap();
@@ -141,6 +142,31 @@ async fn malformed_messages_are_refused_and_the_connection_lives_on() {
     assert_eq!(body["details"][0]["debug"]["reason"], "MESSAGE_MALFORMED");
     let (status, _) = post(&kernel, "backplane.auth.v1.Auth/WhoAmI", &[], "{} and more");
     assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn malformed_messages_to_a_plugin_are_refused_the_same_way() {
+    let kernel = with_plugin().await;
+    let city = [("backplane-city", FOSHAN)];
+    let status = raw_grpc(&kernel, METHOD, &city, Bytes::from_static(&[0, 0, 0, 0, 2, 0x0a, 0x7f])).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "MESSAGE_MALFORMED"), "{status:?}");
+    let status = raw_grpc(&kernel, METHOD, &city, Bytes::from_static(&[9, 9])).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "FIELD_INVALID"), "{status:?}");
+    let (status, body) = post(&kernel, METHOD, &["backplane-city: 440600"], "{\"from\":\n  17}");
+    assert_eq!((status, body["details"][0]["debug"]["reason"].as_str()), (400, Some("MESSAGE_MALFORMED")), "{body}");
+    let (status, body) = post(&kernel, METHOD, &["backplane-city: 440600"], PERIOD);
+    assert_eq!(status, 200, "{body}");
+}
+
+#[tokio::test]
+async fn curl_gets_a_plugins_figures_as_the_command_line_does() {
+    let kernel = with_plugin().await;
+    let (status, by_curl) = post(&kernel, METHOD, &["backplane-city: 440600"], PERIOD);
+    assert_eq!(status, 200, "{by_curl}");
+    let by_cli: serde_json::Value = serde_json::from_str(&kernel.cli_ok(&["plugin", "call", METHOD, PERIOD, "--city", FOSHAN])).unwrap();
+    assert_eq!(by_curl, by_cli);
+    // Of the 200 lines of the excerpt one has no time that there is.
+    assert_eq!(by_curl["requests"], "199", "{by_curl}");
 }
 
 #[tokio::test]
@@ -211,6 +237,42 @@ async fn grpc_web_is_answered_over_http_1() {
     assert_eq!(text.matches("backplane-trace-id").count(), 1, "a failure names its trace once: {text:?}");
 }
 
+/// A gRPC-Web call with curl: the status line, the headers and the body as they came, in text as far as it is any.
+fn grpc_web(kernel: &Kernel, method: &str, content_type: &str, body: &[u8]) -> String {
+    let message = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(message.path(), body).unwrap();
+    let (authorization, accept) = (format!("authorization: Bearer {}", kernel.token), format!("accept: {content_type}"));
+    let content_type = format!("content-type: {content_type}");
+    let (data, url) = (format!("@{}", message.path().display()), format!("{}/{method}", kernel.address));
+    let arguments = ["-sS", "-i", "-H", &content_type, "-H", &accept, "-H", &authorization, "-H", "backplane-city: 440600", "--data-binary", &data, &url];
+    let output = Command::new("curl").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn grpc_web_reaches_plugins_and_streams() {
+    use prost::Message;
+    let kernel = with_plugin().await;
+    let query = QueryRequest { sql: "select count(*) as requests from interaction".to_owned(), ..QueryRequest::default() }.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(query.len()).unwrap().to_be_bytes());
+    framed.extend_from_slice(&query);
+    let stream = grpc_web(&kernel, "backplane.warehouse.v1.Warehouse/Query", "application/grpc-web+proto", &framed);
+    assert!(stream.contains("requests") && stream.contains("grpc-status:0"), "{stream:?}");
+
+    // Without its period: the plugin's own refusal, which stands in the headers.
+    let refused = grpc_web(&kernel, METHOD, "application/grpc-web+proto", &[0; 5]);
+    assert!(refused.contains("grpc-status: 3") && refused.contains("backplane-trace-id"), "{refused:?}");
+    let known = grpc_web(&kernel, "portal_traffic.v1.PortalTraffic/Nothing", "application/grpc-web+proto", &[0; 5]);
+    assert!(known.contains("grpc-status: 12"), "{known:?}");
+
+    // The text form, which a browser without streams uses: the frames in base64.
+    let text = grpc_web(&kernel, "backplane.auth.v1.Auth/WhoAmI", "application/grpc-web-text", b"AAAAAAA=");
+    assert!(text.contains("200 OK") && text.contains("content-type: application/grpc-web-text"), "{text:?}");
+    let body = text.rsplit("\r\n\r\n").next().unwrap();
+    assert!(!body.contains("administrator") && !text.contains("grpc-status: "), "the message is in base64, and its trailers with it: {text:?}");
+}
+
 #[tokio::test]
 async fn a_failure_names_its_trace_and_keeps_the_callers() {
     let kernel = Kernel::start().await;
@@ -250,6 +312,16 @@ async fn audited_and_denied_calls_leave_a_line() {
     let denied = of("ListRoles").unwrap();
     assert_eq!(of("ListPrincipals").unwrap()["reason"], "PERMISSION_MISSING", "denied over JSON");
     assert_eq!((denied["caller"].as_str(), denied["reason"].as_str()), (Some("nobody"), Some("PERMISSION_MISSING")));
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_has_leaves_a_line_with_what_it_wanted() {
+    let kernel = Kernel::start().await;
+    kernel.call.with_token("bp_of_nobody").auth().list_roles(backplane_proto::auth::v1::ListRolesRequest::default()).await.unwrap_err();
+    let audit = std::fs::read_to_string(kernel.dir().join("audit.log")).unwrap();
+    let mut lines = audit.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let refused = lines.find(|line| line["reason"] == "TOKEN_INVALID").unwrap();
+    assert_eq!((refused["method"].as_str(), refused["caller"].as_str()), (Some("/backplane.auth.v1.Auth/ListRoles"), Some("unknown")));
 }
 
 #[tokio::test]
@@ -322,4 +394,40 @@ async fn a_stop_signal_lets_running_calls_end() {
     let outcome = call.await.unwrap();
     assert!(kernel.wait(), "the kernel ends well");
     assert_eq!(outcome.unwrap().expect("the import that ran ends").lines, 20_000);
+}
+
+/// A query that never ends is dropped when the time to end is over.
+#[tokio::test]
+async fn a_call_that_does_not_end_is_dropped_with_the_drain() {
+    let kernel = Kernel::start_with(&["--drain-seconds", "1"]).await;
+    let sql = "with recursive numbers as (select 1 as n union all select n + 1 from numbers where n > 0) select max(n) from numbers".to_owned();
+    let mut endless = kernel.call.warehouse().query(QueryRequest { sql, ..QueryRequest::default() }).await.unwrap().into_inner();
+    kernel.terminate();
+    assert!(kernel.wait(), "the kernel ends well");
+    let end = async {
+        loop {
+            match endless.message().await {
+                Ok(Some(_)) => {}
+                end => break end,
+            }
+        }
+    };
+    assert!(end.await.is_err(), "and the call knows");
+}
+
+#[tokio::test]
+async fn who_has_the_folder_and_no_token_gets_one_when_the_kernel_stands_still() {
+    let kernel = Kernel::start().await;
+    let dir = kernel.dir().to_str().unwrap().to_owned();
+    let refusal = kernel.cli_err(&["token", "recover", "--dir", &dir]);
+    assert!(refusal.contains("another kernel runs on"), "{refusal}");
+    kernel.cli_ok(&["user", "disable", "administrator"]);
+    assert_eq!(reason(&kernel.call.auth().who_am_i(WhoAmIRequest {}).await.unwrap_err()), "PRINCIPAL_DISABLED");
+
+    kernel.terminate();
+    let (kernel, recovered) = kernel.recovered().await;
+    let who = kernel.call.with_token(&recovered).auth().who_am_i(WhoAmIRequest {}).await.unwrap().into_inner();
+    assert_eq!(who.permissions[0].permission, "*");
+    let nowhere = kernel.cli_err(&["token", "recover", "--dir", "/nonexistent"]);
+    assert!(nowhere.contains("there is no kernel in /nonexistent"), "{nowhere}");
 }

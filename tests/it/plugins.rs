@@ -7,7 +7,7 @@ use backplane_tests::{DONGGUAN, FOSHAN, Kernel, binary, excerpt, portal_traffic,
 use tonic::Code;
 
 pub(crate) const METHOD: &str = "portal_traffic.v1.PortalTraffic/GetSummary";
-const PERIOD: &str = r#"{"from": "2015-05-01T00:00:00Z", "to": "2015-06-01T00:00:00Z"}"#;
+pub(crate) const PERIOD: &str = r#"{"from": "2015-05-01T00:00:00Z", "to": "2015-06-01T00:00:00Z"}"#;
 const ANALYST: &[&str] = &["portal_traffic.read", "warehouse.query", "dataset.read:interaction"];
 
 pub(crate) async fn with_plugin() -> Kernel {

@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 address, foshan, dongguan = sys.argv[1:]
@@ -60,6 +61,15 @@ assert "portal_traffic.v1.PortalTraffic" in services, services
 assert "backplane.warehouse.v1.Warehouse" in services, services
 # Reflection shows what this caller may call: installing is not among it.
 assert "backplane.plugin.v1.Plugins" not in services, services
+
+# The same over the first version of reflection, which has the messages of the alpha; newer clients ask for it first.
+reflect = client.channel.stream_stream(
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    request_serializer=lambda message: message.SerializeToString(),
+    response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+)
+listed = next(reflect(iter([reflection_pb2.ServerReflectionRequest(list_services="")])))
+assert sorted(service.name for service in listed.list_services_response.service) == sorted(services), listed
 
 who = client.call("backplane.auth.v1.Auth", "WhoAmI", {})
 assert who["principal"]["principalId"] == "foshan", who

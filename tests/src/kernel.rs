@@ -107,6 +107,19 @@ impl Kernel {
         Kernel::on(dir, self.launch.clone(), self.token.clone()).await
     }
 
+    /// Waits until the process has ended, gets a token of the administrator's from its folder, and starts another there.
+    pub async fn recovered(mut self) -> (Kernel, String) {
+        // Not waited for at once: the client's side of the connection has to see that it ends.
+        while self.process.try_wait().expect("the kernel ends").is_none() {
+            tokio::task::yield_now().await;
+        }
+        let folder = self.dir.path().to_str().expect("a path in UTF-8").to_owned();
+        let printed = self.cli_ok(&["token", "recover", "--dir", &folder]);
+        let token = printed.rsplit(": ").next().unwrap_or_default().trim().to_owned();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary folder"));
+        (Kernel::on(dir, self.launch.clone(), self.token.clone()).await, token)
+    }
+
     /// Asks the process to stop, as an operator would.
     pub fn terminate(&self) {
         self.signal(libc::SIGTERM);

@@ -1,6 +1,6 @@
 use backplane_proto::{
     ACCESS_EXTENSION,
-    v1::{Access, Effect as WireEffect, Scope as WireScope},
+    v1::{Access, DataClass, Effect as WireEffect, Scope as WireScope},
 };
 use kernel_base::PluginId;
 use prost_reflect::{DescriptorPool, MethodDescriptor, prost::Message};
@@ -76,6 +76,9 @@ fn method_access(pool: &DescriptorPool, method: MethodDescriptor, owner: &Owner)
         WireEffect::Write => Effect::Write,
         WireEffect::Unspecified => return Err(incomplete("effect")),
     };
+    if access.data_class() == DataClass::Unspecified {
+        return Err(incomplete("data_class"));
+    }
     let needs_permission = matches!(scope, ScopeRule::City | ScopeRule::Province);
     if needs_permission == access.permission.is_empty() {
         return Err(incomplete("permission"));
@@ -101,7 +104,7 @@ pub enum AccessInvalid {
     )]
     OptionMissing { method: String },
     #[error(
-        "the access option of method {method} has a wrong or missing `{what}`: CITY and PROVINCE take a permission, SELF and ANONYMOUS none; scope and effect are required"
+        "the access option of method {method} has a wrong or missing `{what}`: CITY and PROVINCE take a permission, SELF and ANONYMOUS none; scope, effect and data_class are required"
     )]
     OptionIncomplete { method: String, what: &'static str },
 }

@@ -19,6 +19,9 @@ pub struct AccessTable {
     generation: AtomicU64,
 }
 
+/// The package of the services that plugins answer to the kernel.
+const HOOKS: &str = "backplane.guest.v1";
+
 /// By the city of the deployment. Shared, so that a call looks a method up without copying the map.
 pub(crate) type ByCity = HashMap<City, Arc<MethodAccess>>;
 
@@ -31,13 +34,14 @@ pub(crate) enum Found {
 }
 
 impl AccessTable {
-    /// Reads the options of every service in `kernel`; methods of `foreign` must stand in the list of `foreign.rs`.
+    /// Reads the options of every service in `kernel` but the hooks; methods of `foreign` must stand in the list of `foreign.rs`.
     ///
     /// # Errors
     /// When a method says nothing of who may call it: the kernel must not start then.
     pub fn new(kernel: &DescriptorPool, foreign: &[DescriptorPool]) -> Result<AccessTable, AccessInvalid> {
         let mut native = HashMap::new();
-        for service in kernel.services() {
+        // A hook is answered by a plugin and called by the host alone: it is no method on the bus.
+        for service in kernel.services().filter(|service| service.package_name() != HOOKS) {
             for access in read_access(kernel, service.full_name(), &Owner::Native)? {
                 native.insert(access.path.clone(), Arc::new(access));
             }

@@ -10,18 +10,25 @@ use crate::{
 /// The role and the principal that exist from the first start.
 const ADMINISTRATOR: &str = "administrator";
 
-// Limit: how long the first token lives. Long enough to set up the others, short enough that it does not become the way in.
-const FIRST_TOKEN_LIFE_MICROS: i64 = 30 * 24 * 3_600 * 1_000_000;
+/// How many days a token of the administrator's lives that nobody issued over the bus. Limit: long enough to set up the others, short enough that it does not become the
+/// way in.
+pub const FIRST_TOKEN_DAYS: i64 = 30;
 
 impl Auth {
-    /// On a store without tokens, makes the principal `administrator` with all rights and gives its token, which the binary prints once.
+    /// On a store without tokens, a token of the principal `administrator`, which the binary prints once.
     ///
     /// # Errors
     /// When the row store fails.
     pub async fn first_start(&self) -> Result<Option<String>, AuthError> {
-        if self.rows.has_tokens().await? {
-            return Ok(None);
-        }
+        if self.rows.has_tokens().await? { Ok(None) } else { self.administrator_token().await.map(Some) }
+    }
+
+    /// A new token of the principal `administrator`, who is made, enabled and given all rights as far as is needed: for the first start, and for whoever has the kernel's
+    /// folder and no token any more. It asks for no right, so it stands on no door.
+    ///
+    /// # Errors
+    /// When the row store fails.
+    pub async fn administrator_token(&self) -> Result<String, AuthError> {
         let now = self.clock.now_micros();
         let permissions = Permission::everything().to_string();
         self.rows.insert_role(&RoleRow { role_id: ADMINISTRATOR.to_owned(), display_name: "All rights".to_owned(), permissions }).await?;
@@ -32,10 +39,14 @@ impl Auth {
             disabled: 0,
             created_at: now,
         };
-        self.rows.insert_principal(&administrator).await?;
+        if !self.rows.insert_principal(&administrator).await? && self.rows.principal(ADMINISTRATOR).await?.is_some_and(|row| row.disabled != 0) {
+            // Who was shut out stays so: only the new token works.
+            self.rows.revoke_tokens_of(ADMINISTRATOR, now).await?;
+            self.rows.enable_principal(ADMINISTRATOR).await?;
+        }
         self.rows.upsert_role_grant(ADMINISTRATOR, ADMINISTRATOR, &City::PROVINCE.to_string()).await?;
-        let (_, secret) = self.make_token(ADMINISTRATOR, FIRST_TOKEN_LIFE_MICROS).await?;
-        Ok(Some(secret))
+        let (_, secret) = self.make_token(ADMINISTRATOR, FIRST_TOKEN_DAYS * 24 * 3_600 * 1_000_000).await?;
+        Ok(secret)
     }
 
     /// Stores a new token and gives it with its secret.

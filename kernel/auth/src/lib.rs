@@ -19,3 +19,4 @@ pub use access_table::AccessTable;
 pub use admit::{Admitted, Refused};
 pub use authenticate::{Auth, Authenticated};
 pub use error::AuthError;
+pub use first_start::FIRST_TOKEN_DAYS;

@@ -32,7 +32,7 @@ impl auth_server::Auth for Auth {
             PrincipalKind::Person => "person",
             PrincipalKind::Service => "service",
             PrincipalKind::Plugin | PrincipalKind::Unspecified => {
-                let problem = "must be PRINCIPAL_KIND_PERSON or PRINCIPAL_KIND_SERVICE; the accounts of plugins are made by enabling them".to_owned();
+                let problem = "must be PRINCIPAL_KIND_PERSON or PRINCIPAL_KIND_SERVICE: a plugin has its account, `plugin/<plugin>/<city>`, by being enabled, and no token".to_owned();
                 return Err(AuthError::Field { field: "kind", problem }.into());
             }
         };

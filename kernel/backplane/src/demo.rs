@@ -66,7 +66,11 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let kernel = Kernel::open(&KernelSettings::in_dir(arguments.dir.join("kernel"))).await?;
     let address = format!("http://{}", listener.local_addr()?);
-    let setup = Setup::load(&arguments.dir, &address, kernel.first_token.clone())?;
+    let administrator = match &kernel.first_token {
+        Some(token) => token.clone(),
+        None => kernel.administrator_token().await?,
+    };
+    let setup = Setup::load(&arguments.dir, &address, administrator)?;
     let (stop, stop_received) = oneshot::channel::<()>();
     let serving = tokio::spawn(kernel.serve(listener, async move { drop(stop_received.await) }, Duration::from_secs(10)));
 

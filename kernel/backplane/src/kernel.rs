@@ -25,6 +25,9 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
 
+/// The file of the row store.
+const ROWS: &str = "rows.db";
+
 /// What a kernel is told at its start; everything else has a default beside the limit that it sets.
 pub(crate) struct KernelSettings {
     /// Where it keeps everything.
@@ -44,6 +47,7 @@ impl KernelSettings {
 /// A kernel that is open and not yet on the network.
 pub(crate) struct Kernel {
     doors: Doors,
+    auth: Auth,
     host: Host,
     warehouse: Warehouse,
     rows: RowStore,
@@ -67,7 +71,7 @@ impl Kernel {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         let lock = lock(dir)?;
         let clock = Clock::system();
-        let rows = RowStore::open(&dir.join("rows.db")).await?;
+        let rows = RowStore::open(&dir.join(ROWS)).await?;
         let access = Arc::new(AccessTable::new(&contracts()?, &foreign_contracts()?)?);
         let bus = BusClient::default();
 
@@ -92,10 +96,18 @@ impl Kernel {
 
         let first_token = auth.first_start().await?;
         let services = access.native_services().iter().map(|service| service.full_name().to_owned()).collect();
-        let doors = Doors::new(corridor, access, auth, &DoorLimits::default());
+        let doors = Doors::new(corridor, access, auth.clone(), &DoorLimits::default());
         let mut background = vec![tokio::spawn(resume_imports(warehouse.clone()))];
         background.extend(settings.drop_folder.clone().map(|folder| tokio::spawn(watch_drop_folder(warehouse.clone(), folder))));
-        Ok(Kernel { doors, host, warehouse, rows, health, services, background, first_token, _lock: lock })
+        Ok(Kernel { doors, auth, host, warehouse, rows, health, services, background, first_token, _lock: lock })
+    }
+
+    /// A new token of the administrator's, for who has the folder and lost the others.
+    ///
+    /// # Errors
+    /// When the row store fails.
+    pub(crate) async fn administrator_token(&self) -> anyhow::Result<String> {
+        Ok(self.auth.administrator_token().await?)
     }
 
     /// Answers calls until `shutdown`; then refuses new connections, lets running calls end for at most `drain`, and closes the stores.
@@ -154,12 +166,28 @@ fn foreign_contracts() -> anyhow::Result<Vec<DescriptorPool>> {
         .collect()
 }
 
+/// A new token of the administrator's of the kernel in a folder, which must not run.
+///
+/// # Errors
+/// When there is no kernel in the folder, or it runs.
+pub(crate) async fn recover(dir: &Path) -> anyhow::Result<String> {
+    let rows = dir.join(ROWS);
+    if !rows.is_file() {
+        bail!("there is no kernel in {}: name the folder that 'backplane serve --dir' was given", dir.display());
+    }
+    let _lock = lock(dir)?;
+    let rows = RowStore::open(&rows).await?;
+    let token = Auth::new(rows.clone(), Clock::system()).administrator_token().await?;
+    rows.close().await;
+    Ok(token)
+}
+
 fn lock(dir: &Path) -> anyhow::Result<File> {
     let path: PathBuf = dir.join("kernel.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another kernel runs on {}: stop it, or give this one another folder with --dir", dir.display()),
+        Err(TryLockError::WouldBlock) => bail!("another kernel runs on {}: stop it, or name another folder with --dir", dir.display()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }

@@ -1,6 +1,7 @@
 mod build;
 mod call;
 mod install;
+mod job;
 mod lifecycle;
 mod new;
 mod run;
@@ -33,6 +34,8 @@ pub(crate) enum PluginCommand {
     List(Connection),
     /// Call a method, such as: plugin call portal_traffic.v1.PortalTraffic/GetSummary '{"from": "2015-05-17T00:00:00Z", "to": "2015-05-21T00:00:00Z"}'
     Call(CallArguments),
+    /// Run a job of an enabled plugin now, such as: plugin job package-monitor value-months '{"month": "2026-03"}' --in 441900
+    Job(JobArguments),
     /// Build a plugin and call it in a kernel of its own, on files that you name
     Run(RunArguments),
 }
@@ -99,6 +102,21 @@ pub(crate) struct CallArguments {
 }
 
 #[derive(Args)]
+pub(crate) struct JobArguments {
+    plugin: String,
+    /// As 'plugin list' shows them
+    job: String,
+    /// What the job is to do, as JSON
+    #[arg(default_value = "{}")]
+    parameters: String,
+    /// Where to run it: for the rows of each of these cities
+    #[arg(long = "in", required = true, value_delimiter = ',')]
+    cities: Vec<City>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
 pub(crate) struct RunArguments {
     /// Folder of the plugin
     folder: PathBuf,
@@ -134,6 +152,7 @@ pub(crate) async fn run(command: PluginCommand) -> anyhow::Result<()> {
             say(call(&arguments.connection, &arguments.method, &arguments.request).await?);
             Ok(())
         }
+        PluginCommand::Job(arguments) => job::run(arguments).await,
         PluginCommand::Run(arguments) => run::run(arguments).await,
     }
 }

@@ -2,6 +2,7 @@ use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::PathBuf, tim
 
 use anyhow::Context;
 use clap::Args;
+use kernel_auth::FIRST_TOKEN_DAYS;
 use kernel_warehouse::DropFolder;
 use tokio::{
     net::TcpListener,
@@ -14,10 +15,13 @@ use crate::{
     output::say,
 };
 
+/// Where a kernel is that was given no folder.
+pub(crate) const DEFAULT_DIR: &str = ".backplane/kernel";
+
 #[derive(Args)]
 pub(crate) struct ServeArguments {
     /// Where the kernel keeps everything
-    #[arg(long, env = "BACKPLANE_DIR", default_value = ".backplane/kernel")]
+    #[arg(long, env = "BACKPLANE_DIR", default_value = DEFAULT_DIR)]
     dir: PathBuf,
     /// Address to listen on; port 0 takes a free one. Beyond loopback only when you say so here
     #[arg(long, env = "BACKPLANE_LISTEN", default_value = "127.0.0.1:50051")]
@@ -47,7 +51,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     .await?;
     let address = listener.local_addr()?;
     if let Some(token) = &kernel.first_token {
-        say(format!("This is the first start. The token of 'administrator', shown only now: {token}"));
+        say(format!("This is the first start. The token of 'administrator', good for {FIRST_TOKEN_DAYS} days and shown only now: {token}"));
     }
     say(format!("Backplane is ready on http://{address}"));
     kernel.serve(listener, stopped, Duration::from_secs(arguments.drain_seconds)).await;

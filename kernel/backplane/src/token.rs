@@ -1,10 +1,15 @@
+use std::path::PathBuf;
+
 use anyhow::Context;
 use backplane_proto::auth::v1::{IssueTokenRequest, ListTokensRequest, ListTokensResponse, RevokeTokenRequest, Token};
 use clap::{Args, Subcommand};
+use kernel_auth::FIRST_TOKEN_DAYS;
 
 use crate::{
     client::{Connection, PAGE_SIZE, all_pages},
+    kernel,
     output::{self, say},
+    serve::DEFAULT_DIR,
     user::auth,
 };
 
@@ -16,6 +21,15 @@ pub(crate) enum TokenCommand {
     List(OneArguments),
     /// End a token at once
     Revoke(OneArguments),
+    /// Make a token of the administrator's from the folder of a kernel that does not run: for when every other one is over or lost
+    Recover(RecoverArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct RecoverArguments {
+    /// Where the kernel keeps everything
+    #[arg(long, env = "BACKPLANE_DIR", default_value = DEFAULT_DIR)]
+    dir: PathBuf,
 }
 
 #[derive(Args)]
@@ -49,6 +63,11 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
             Ok(())
         }
         TokenCommand::List(arguments) => list(arguments).await,
+        TokenCommand::Recover(arguments) => {
+            let secret = kernel::recover(&arguments.dir).await?;
+            say(format!("The token of 'administrator', good for {FIRST_TOKEN_DAYS} days and shown only now: {secret}"));
+            Ok(())
+        }
         TokenCommand::Revoke(arguments) => {
             let token = auth(&arguments.connection).await?.revoke_token(RevokeTokenRequest { token_id: arguments.id }).await?.into_inner();
             if arguments.connection.json {

@@ -11,6 +11,11 @@ use tonic_types::StatusExt;
 // Limit: bytes of a path in the log. A method's path is shorter; a stranger's may be anything that headers have room for.
 const PATH_BYTES_MAX: usize = 200;
 
+/// A path as far as the log keeps it.
+pub(crate) fn shortened(path: &str) -> &str {
+    path.get(..PATH_BYTES_MAX).unwrap_or(path)
+}
+
 /// One call, as the audit log and the call log will tell it. Written when the answer has ended, dropped calls included.
 pub(crate) struct CallRecord {
     started: Instant,
@@ -37,7 +42,7 @@ impl CallRecord {
 
     /// The record of a call that was refused before its method was known.
     pub(crate) fn refused(path: &str, context: &CallContext) -> CallRecord {
-        CallRecord::start(Called::Path(path.get(..PATH_BYTES_MAX).unwrap_or(path).to_owned()), context)
+        CallRecord::start(Called::Path(shortened(path).to_owned()), context)
     }
 
     fn start(called: Called, context: &CallContext) -> CallRecord {

@@ -74,7 +74,7 @@ async fn collect(body: Body) -> Result<Bytes, Status> {
 fn read_json(method: &MethodDescriptor, body: &Bytes) -> Result<DynamicMessage, BusFault> {
     let malformed = |error: serde_json::Error| BusFault::MessageMalformed {
         place: format!(" at line {}, column {}", error.line(), error.column()),
-        problem: format!("{error}; it must be the JSON of {}", method.input().full_name()),
+        problem: format!("{error} (it is the JSON of {})", method.input().full_name()),
     };
     let mut reader = serde_json::Deserializer::from_slice(if body.is_empty() { b"{}" } else { body });
     let message = DynamicMessage::deserialize(method.input(), &mut reader).map_err(malformed)?;
@@ -89,13 +89,13 @@ async fn read_answer(method: &MethodDescriptor, response: Response<Body>) -> Res
     if let Some(trailers) = collected.trailers() {
         failed(trailers)?;
     }
-    let internal = || Status::internal(format!("the answer of {} is not one message of type {}", method.full_name(), method.output().full_name()));
-    let message = unframe(collected.to_bytes()).ok_or_else(internal)?;
-    let message = DynamicMessage::decode(method.output(), message).map_err(|_| internal())?;
+    let invalid = || BusFault::AnswerInvalid { method: method.full_name().to_owned() };
+    let message = unframe(collected.to_bytes()).ok_or_else(invalid)?;
+    let message = DynamicMessage::decode(method.output(), message).map_err(|_| invalid())?;
     // Fields with their default value are written too: a reader at a terminal must see that a count is zero.
     let options = SerializeOptions::new().skip_default_fields(false).stringify_64_bit_integers(true);
     let mut json = Vec::new();
-    message.serialize_with_options(&mut serde_json::Serializer::new(&mut json), &options).map_err(|_| internal())?;
+    message.serialize_with_options(&mut serde_json::Serializer::new(&mut json), &options).map_err(|_| invalid())?;
     Ok(json_response(json))
 }
 

@@ -2,10 +2,11 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Instant};
 
 use futures::poll;
 use http::{Request, Response};
+use http_body::Body as _;
 use kernel_auth::{AccessTable, Admitted, Owner};
 use kernel_base::{BusService, CallContext, status};
 use tokio::time::timeout_at;
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, service::Routes};
 use tower::ServiceExt;
 
 use crate::{
@@ -15,6 +16,10 @@ use crate::{
     call_permit::CallPermit,
     request_limit::LimitedBody,
 };
+
+// Limit: an answer that is whole and no larger ends its call when it is given to the connection; any other when its receiver has taken it. A connection has at most
+// 512 streams, so that what it can keep this way is 2 MiB.
+const SMALL_ANSWER_BYTES_MAX: u64 = 4 << 10;
 
 /// The corridor: a call is authorized against the access table, bounded by its deadline, recorded for the audit log, and routed to a native service or to the
 /// plugin host. Cheap to clone.
@@ -60,8 +65,13 @@ impl Corridor {
         let Some(response) = answered else {
             return refuse(record, BusFault::DeadlinePassed.into());
         };
-        if let Some(failed) = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok) {
+        if let Some(failed) = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok) {
             record.finish(failed.code(), reason_of(&failed).as_deref());
+            return response;
+        }
+        // Nothing of it is still to be made, and a receiver that never reads keeps little.
+        if response.body().size_hint().upper().is_some_and(|bytes| bytes <= SMALL_ANSWER_BYTES_MAX) {
+            record.finish(Code::Ok, None);
             return response;
         }
         response.map(|body| Body::new(AnswerBody::new(body, deadline, record, permit)))
@@ -71,9 +81,17 @@ impl Corridor {
 async fn answer_natively(routes: Routes, context: CallContext, mut request: Request<Body>) -> Response<Body> {
     request.extensions_mut().insert(context);
     match routes.oneshot(request.map(|body| Body::new(LimitedBody::new(body)))).await {
-        Ok(response) => response,
+        Ok(response) => malformed(&response).map_or(response, Status::into_http),
         Err(never) => match never {},
     }
+}
+
+/// A request that is no such message. The generated servers call that their own fault, and it tells by its text alone.
+fn malformed(response: &Response<Body>) -> Option<Status> {
+    const PROST: &str = "failed to decode Protobuf message: ";
+    let status = Status::from_header_map(response.headers()).filter(|status| status.code() == Code::Internal)?;
+    let problem = status.message().strip_prefix(PROST)?.to_owned();
+    Some(BusFault::MessageMalformed { place: String::new(), problem }.into())
 }
 
 /// What the future gives, unless the deadline comes first.

@@ -9,6 +9,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::{
     BusFault, Corridor,
+    audit::shortened,
     call_permit::{CallPermit, CallPlaces, Visitor},
     connect,
     deadline::deadline_of,
@@ -119,12 +120,12 @@ impl Doors {
         let deadline = deadline_of(headers, if visitor == Visitor::Stranger { limits::CALL_TIMEOUT_DEFAULT } else { limits::CALL_TIMEOUT_MAX })?;
         let city = match headers.get("backplane-city") {
             None => None,
-            Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).parse().map_err(|error| denied(&error, trace))?),
+            Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).parse().map_err(|error| denied(path, &error, trace))?),
         };
         let (caller, rights) = match bearer {
             None => (Caller::Anonymous, Arc::new(Rights::default())),
             Some(secret) => {
-                let proven = self.inner.auth.authenticate(secret).await.map_err(|error| denied(&error, trace))?;
+                let proven = self.inner.auth.authenticate(secret).await.map_err(|error| denied(path, &error, trace))?;
                 (Caller::Known(proven.principal.clone()), Arc::clone(&proven.rights))
             }
         };
@@ -147,8 +148,8 @@ fn protocol_of<B>(request: &Request<B>) -> Protocol {
 }
 
 /// The status of a refusal at the door, with its line in the audit log: the corridor, which writes the others, is never reached.
-fn denied(fault: &impl Fault, trace: TraceId) -> Status {
-    tracing::info!(target: "audit", caller = "unknown", code = ?fault.code(), reason = fault.reason().as_str_name(), trace = %trace, "refused at the door");
+fn denied(path: &str, fault: &impl Fault, trace: TraceId) -> Status {
+    tracing::info!(target: "audit", caller = "unknown", method = shortened(path), code = ?fault.code(), reason = fault.reason().as_str_name(), trace = %trace, "refused at the door");
     status(fault)
 }
 

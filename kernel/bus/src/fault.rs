@@ -9,8 +9,10 @@ pub enum BusFault {
     CallsSaturated { calls_max: usize, calls: &'static str },
     #[error("a message of {bytes} bytes is above the limit of {bytes_max}: send less at a time")]
     MessageTooLarge { bytes: u64, bytes_max: usize },
-    #[error("the message cannot be read{place}: {problem}")]
+    #[error("the message cannot be read{place}: {problem}: send the message that the method's contract names, as reflection shows it")]
     MessageMalformed { place: String, problem: String },
+    #[error("the answer of {method} is not the message that its contract names: its plugin's author has to correct it, and gRPC passes it on as it is")]
+    AnswerInvalid { method: String },
     #[error("the header '{header}' cannot be read: {problem}")]
     HeaderInvalid { header: &'static str, problem: String },
     #[error("content type '{content_type}' is not served: send application/grpc, application/grpc-web+proto, or a POST of application/json")]
@@ -26,6 +28,7 @@ impl Fault for BusFault {
             BusFault::CallsSaturated { .. } | BusFault::MessageTooLarge { .. } => Code::ResourceExhausted,
             BusFault::MessageMalformed { .. } | BusFault::HeaderInvalid { .. } => Code::InvalidArgument,
             BusFault::ContentTypeUnsupported { .. } | BusFault::StreamingOverJson { .. } => Code::Unimplemented,
+            BusFault::AnswerInvalid { .. } => Code::Internal,
         }
     }
 
@@ -36,14 +39,21 @@ impl Fault for BusFault {
             BusFault::MessageTooLarge { .. } => Reason::MessageTooLarge,
             BusFault::MessageMalformed { .. } | BusFault::HeaderInvalid { .. } => Reason::MessageMalformed,
             BusFault::ContentTypeUnsupported { .. } | BusFault::StreamingOverJson { .. } => Reason::ContentTypeUnsupported,
+            BusFault::AnswerInvalid { .. } => Reason::PluginAnswerInvalid,
         }
     }
 
     fn place(&self) -> Vec<(&'static str, String)> {
         match self {
             BusFault::HeaderInvalid { header, .. } => vec![("header", (*header).to_owned())],
+            BusFault::AnswerInvalid { method } => vec![("method", method.clone())],
             _ => Vec::new(),
         }
+    }
+
+    /// Nothing of it is a secret of the kernel's, an answer that nobody can read among them.
+    fn public(&self) -> String {
+        self.to_string()
     }
 }
 

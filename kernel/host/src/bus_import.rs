@@ -15,6 +15,7 @@ use crate::{
     HostError,
     bindings::backplane::plugin::bus,
     byte_codec::ByteCodec,
+    effective_rights::EffectiveRights,
     guest_state::{ActiveCall, GuestState},
 };
 
@@ -95,7 +96,7 @@ impl Outgoing {
         let path = method.parse().map_err(|_| HostError::Field { field: "method", problem: format!("'{method}' is no path of a method") })?;
         let options = CallOptions::decode(options)
             .map_err(|error| HostError::Field { field: "context", problem: format!("not a backplane.guest.v1.CallOptions: {error}") })?;
-        let context = child(active, &options);
+        let context = child(active, &state.effective, &options);
         let mut request = Request::new(Bytes::from(request));
         if !options.idempotency_key.is_empty() {
             let key = MetadataValue::try_from(options.idempotency_key.as_str())
@@ -118,11 +119,11 @@ impl Outgoing {
     }
 }
 
-fn child(active: &ActiveCall, options: &CallOptions) -> CallContext {
+fn child(active: &ActiveCall, effective: &EffectiveRights, options: &CallOptions) -> CallContext {
     let mut context = active.context.clone();
     context.actor = Some(active.deployment.actor.clone());
-    context.rights = Arc::clone(&active.effective.rights);
-    context.city = Some(active.effective.city);
+    context.rights = Arc::clone(&effective.rights);
+    context.city = Some(effective.city);
     context.chain.push(active.deployment.plugin().clone());
     if let Some(timeout_ms) = u64::try_from(options.timeout_ms).ok().filter(|timeout_ms| *timeout_ms > 0) {
         let asked = Instant::now().checked_add(Duration::from_millis(timeout_ms));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use kernel_base::{CallContext, City};
+use kernel_base::{CallContext, City, TraceId};
 use tonic::Status;
 use tracing::warn;
 
@@ -19,32 +19,33 @@ impl Host {
     /// # Errors
     /// PLUGIN_NOT_ENABLED, PLUGIN_SATURATED, CALL_CYCLE, CALL_DEPTH_EXCEEDED; PLUGIN_TRAPPED, PLUGIN_TIMED_OUT, PLUGIN_OUT_OF_MEMORY and
     /// PLUGIN_ANSWER_INVALID with plugin, version and city; else the plugin's own status.
-    pub async fn call(&self, context: &CallContext, path: &str, request: Bytes) -> Result<Bytes, Status> {
+    pub async fn call(&self, context: CallContext, path: &str, request: Bytes) -> Result<Bytes, Status> {
         let city = context.city.unwrap_or(City::PROVINCE);
         let Some(deployment) = self.inner.deployments.find(path, city) else {
             return Err(HostError::NotEnabled { path: path.chars().take(200).collect(), city: city.to_string() }.into());
         };
+        let trace = context.trace;
         let answer = self.call_deployment(&deployment, context, city, path, &request).await;
-        let answer = answer.inspect_err(|error| log_fault(context, path, error))?;
+        let answer = answer.inspect_err(|error| log_fault(trace, path, error))?;
         answer::pass_on(&deployment, answer)
     }
 
     pub(crate) async fn call_deployment(
         &self,
         deployment: &Arc<Deployment>,
-        context: &CallContext,
+        context: CallContext,
         city: City,
         path: &str,
         request: &[u8],
     ) -> Result<GuestAnswer, HostError> {
         let host = &*self.inner;
-        refuse_cycle(deployment, context)?;
+        refuse_cycle(deployment, &context)?;
         let effective = deployment.rights.intersection(&context.rights, &host.access, city);
         let _permits = host.admission.enter(deployment, context.chain.len(), context.deadline).await?;
         let mut instance = match deployment.idle.take(&effective) {
             Some(warm) => warm,
             // Apart, since it is large and rare: every call would carry the room for it.
-            None => Box::pin(Instance::start(&host.engine, &host.bus, deployment, effective, context)).await?,
+            None => Box::pin(Instance::start(&host.engine, &host.bus, deployment, effective, &context)).await?,
         };
         // An error drops the instance here: what a trap leaves behind in its memory is nobody's to use.
         let answer = instance.call(deployment, context, &host.clock, path, request).await?;
@@ -56,9 +57,9 @@ impl Host {
 }
 
 /// The operator's side of a fault: the caller reads the same text, but only here it stands with the trace.
-fn log_fault(context: &CallContext, path: &str, error: &HostError) {
+fn log_fault(trace: TraceId, path: &str, error: &HostError) {
     if let HostError::Guest(fault) = error {
-        warn!(plugin = fault.plugin, version = fault.version, city = %fault.city, trace = %context.trace, path, fault = %fault.failure, "a plugin failed");
+        warn!(plugin = fault.plugin, version = fault.version, city = %fault.city, trace = %trace, path, fault = %fault.failure, "a plugin failed");
     }
 }
 

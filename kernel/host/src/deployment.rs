@@ -73,6 +73,13 @@ impl Deployments {
         of_city(city).or_else(|| of_city(City::PROVINCE)).cloned()
     }
 
+    /// The deployment of a plugin that serves a city: its own, else the province's.
+    pub(crate) fn of_plugin(&self, plugin: &PluginId, city: City) -> Option<Arc<Deployment>> {
+        let all = self.all();
+        let of_city = |city: City| all.iter().find(|deployment| deployment.plugin() == plugin && deployment.actor.city == city);
+        of_city(city).or_else(|| of_city(City::PROVINCE)).cloned()
+    }
+
     /// Puts a deployment in the place of the plugin's earlier one in that city, in one step: no call finds neither.
     pub(crate) fn swap_in(&self, deployment: &Arc<Deployment>) {
         let mut by_path = self.by_path.write().unwrap_or_else(PoisonError::into_inner);

@@ -18,6 +18,16 @@ pub enum HostError {
     ManifestInvalid { line: usize, column: usize, problem: String },
     #[error("the component carries no '{section}' section: assemble it with 'backplane plugin build'")]
     SectionMissing { section: &'static str },
+    #[error("the plugin writes {dataset} and brings no contract of it: write datasets/{dataset}.yaml beside plugin.toml, and build again")]
+    ContractMissing { dataset: String },
+    #[error("the plugin brings a contract of {dataset}, which it does not write: add [[writes]] with that dataset to plugin.toml, or take the contract out")]
+    ContractUnasked { dataset: String },
+    #[error("{plugin} {version} has no job '{job}'; it has {jobs}: name one of them")]
+    JobUnknown { plugin: String, version: String, job: String, jobs: String },
+    #[error("the plugin '{plugin}' is not enabled in {city}: have it enabled with 'backplane plugin enable'")]
+    PluginNotEnabled { plugin: String, city: String },
+    #[error("the job '{job}' of {plugin} runs in {city} already: wait for its end")]
+    JobRunning { plugin: String, city: String, job: String },
     #[error("descriptors: {problem}")]
     DescriptorsInvalid { problem: String },
     #[error("the configuration schema is not a usable JSON Schema: {problem}; correct it and build again")]
@@ -88,6 +98,8 @@ impl Fault for HostError {
             | HostError::ImportUnknown { .. }
             | HostError::ManifestInvalid { .. }
             | HostError::SectionMissing { .. }
+            | HostError::ContractMissing { .. }
+            | HostError::ContractUnasked { .. }
             | HostError::DescriptorsInvalid { .. }
             | HostError::SchemaInvalid { .. }
             | HostError::PackageTooLarge { .. }
@@ -97,7 +109,8 @@ impl Fault for HostError {
             | HostError::Field { .. }
             | HostError::PluginId(_) => Code::InvalidArgument,
             HostError::VersionExists { .. } => Code::AlreadyExists,
-            HostError::VersionUnknown { .. } => Code::NotFound,
+            HostError::VersionUnknown { .. } | HostError::JobUnknown { .. } | HostError::PluginNotEnabled { .. } => Code::NotFound,
+            HostError::JobRunning { .. } => Code::Aborted,
             HostError::NotEnabled { .. } => Code::Unimplemented,
             HostError::CapabilitiesMissing { .. } | HostError::DepthExceeded { .. } | HostError::Cycle { .. } => Code::FailedPrecondition,
             HostError::CallNotGranted { .. } => Code::PermissionDenied,
@@ -118,13 +131,16 @@ impl Fault for HostError {
             HostError::NotAComponent { .. } => Reason::PluginNotAComponent,
             HostError::WorldUnsupported { .. } => Reason::PluginWorldUnsupported,
             HostError::ImportUnknown { .. } => Reason::PluginImportUnknown,
-            HostError::ManifestInvalid { .. } | HostError::SectionMissing { .. } => Reason::PluginManifestInvalid,
+            HostError::ManifestInvalid { .. } | HostError::SectionMissing { .. } | HostError::ContractMissing { .. } | HostError::ContractUnasked { .. } => {
+                Reason::PluginManifestInvalid
+            }
+            HostError::JobRunning { .. } => Reason::JobRunning,
             HostError::DescriptorsInvalid { .. } => Reason::PluginDescriptorsInvalid,
             HostError::SchemaInvalid { .. } | HostError::ConfigurationInvalid { .. } => Reason::ConfigurationInvalid,
             HostError::PackageTooLarge { .. } | HostError::MessageTooLarge { .. } => Reason::MessageTooLarge,
             HostError::VersionExists { .. } => Reason::PluginVersionExists,
             HostError::SmokeFailed { .. } => Reason::PluginSmokeCallFailed,
-            HostError::VersionUnknown { .. } => Reason::ResourceNotFound,
+            HostError::VersionUnknown { .. } | HostError::JobUnknown { .. } | HostError::PluginNotEnabled { .. } => Reason::ResourceNotFound,
             HostError::NotEnabled { .. } => Reason::PluginNotEnabled,
             HostError::CapabilitiesMissing { .. } | HostError::CallNotGranted { .. } => Reason::CapabilityNotGranted,
             HostError::CapabilityUnasked { .. } | HostError::Field { .. } | HostError::PluginId(_) => Reason::FieldInvalid,
@@ -148,6 +164,10 @@ impl Fault for HostError {
             HostError::ManifestInvalid { line, column, .. } => {
                 vec![("file", "plugin.toml".to_owned()), ("line", line.to_string()), ("column", column.to_string())]
             }
+            HostError::ContractMissing { dataset } | HostError::ContractUnasked { dataset } => vec![("dataset", dataset.clone())],
+            HostError::JobUnknown { plugin, version, .. } => vec![("plugin", plugin.clone()), ("version", version.clone()), ("field", "job".to_owned())],
+            HostError::PluginNotEnabled { plugin, city } => vec![("plugin", plugin.clone()), ("city", city.clone())],
+            HostError::JobRunning { plugin, city, job } => vec![("plugin", plugin.clone()), ("city", city.clone()), ("job", job.clone())],
             HostError::VersionExists { plugin, version, .. } | HostError::VersionUnknown { plugin, version } => {
                 vec![("plugin", plugin.clone()), ("version", version.clone())]
             }

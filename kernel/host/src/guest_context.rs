@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use backplane_proto::guest::v1 as guest;
-use kernel_base::{CallContext, Caller, Clock, PluginActor};
+use kernel_base::{CallContext, Caller, Clock, PluginActor, PrincipalKind};
 use prost::{
     Message,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
@@ -24,7 +24,10 @@ pub(crate) fn append(bytes: &mut Vec<u8>, context: &CallContext, city_code: &str
     const TRACE_ID: u32 = 6;
 
     put_text(bytes, CITY, city_code);
-    if let Caller::Known(principal) = &context.caller {
+    // A job has no caller: it is the plugin's own account that is known.
+    if let Caller::Known(principal) = &context.caller
+        && (principal.kind != PrincipalKind::Plugin || !context.chain.is_empty())
+    {
         put_caller(bytes, CALLER, principal.id.as_str(), principal.kind.as_str());
     }
     let left = context.deadline.saturating_duration_since(Instant::now());

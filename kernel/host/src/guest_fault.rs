@@ -60,14 +60,18 @@ impl GuestFault {
 impl fmt::Display for GuestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            GuestFailure::Trapped { cause, frames } => write!(f, "failed: {cause}{}", In(frames)),
+            GuestFailure::Trapped { cause, frames } => {
+                write!(f, "failed: {cause}{}: send its author this text and the trace id, which the kernel's log has too", In(frames))
+            }
             GuestFailure::TimedOut { timeout_ms, frames } => {
                 write!(f, "did not answer within {timeout_ms} ms{}: ask for less, or raise limits.timeout_ms in plugin.toml", In(frames))
             }
             GuestFailure::OutOfMemory { memory_mib, cause } => {
                 write!(f, "needed more than its {memory_mib} MiB ({cause}): ask for less, or raise limits.memory_mib in plugin.toml")
             }
-            GuestFailure::AnswerInvalid { problem } => write!(f, "gave an answer that cannot be passed on: {problem}"),
+            GuestFailure::AnswerInvalid { problem } => {
+                write!(f, "gave an answer that cannot be passed on: {problem}: its author has to answer the message that its proto names, or an error")
+            }
         }
     }
 }

@@ -16,21 +16,22 @@ pub(crate) struct GuestState {
     /// The guest time that a call may take.
     pub(crate) timeout: Duration,
     pub(crate) bus: BusClient,
+    /// With which every call of the instance is made.
+    pub(crate) effective: Arc<EffectiveRights>,
     /// `None` between calls: nothing of one call is left for the next.
     pub(crate) call: Option<ActiveCall>,
     /// Streams that the guest holds open.
     pub(crate) readers_open: usize,
 }
 
-/// The call that an instance answers: on whose behalf, and what it may reach.
+/// The call that an instance answers, and on whose behalf.
 pub(crate) struct ActiveCall {
     pub(crate) deployment: Arc<Deployment>,
     pub(crate) context: CallContext,
-    pub(crate) effective: Arc<EffectiveRights>,
 }
 
 impl GuestState {
-    pub(crate) fn new(memory_bytes_max: usize, timeout: Duration, bus: BusClient) -> GuestState {
+    pub(crate) fn new(memory_bytes_max: usize, timeout: Duration, bus: BusClient, effective: Arc<EffectiveRights>) -> GuestState {
         let output = Output::default();
         let wasi = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).allow_tcp(false).allow_udp(false).build();
         GuestState {
@@ -41,6 +42,7 @@ impl GuestState {
             meter: Arc::new(CallMeter::new()),
             timeout,
             bus,
+            effective,
             call: None,
             readers_open: 0,
         }

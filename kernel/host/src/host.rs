@@ -20,6 +20,7 @@ use crate::{
     deployment::Deployments,
     engine::{TICK, WasmEngine},
     idle_instances::IdleSlots,
+    run_job::RunningJobs,
     version::Versions,
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct HostInner {
     pub(crate) idle_slots: Arc<IdleSlots>,
     /// Held while a deployment is made or ended, so that the rows, the deployments and the access table tell one story.
     pub(crate) administration: Mutex<()>,
+    pub(crate) jobs: RunningJobs,
     /// Compiling takes both cores for seconds: one package at a time.
     pub(crate) installing: Semaphore,
     sweeper: Sweeper,
@@ -76,6 +78,7 @@ impl Host {
             deployments: Deployments::default(),
             admission,
             idle_slots,
+            jobs: RunningJobs::default(),
             administration: Mutex::new(()),
             installing: Semaphore::new(1),
         });

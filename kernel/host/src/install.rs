@@ -1,14 +1,18 @@
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use backplane_proto::plugin::v1::{InstallPluginRequest, PluginVersion};
+use backplane_proto::{
+    plugin::v1::{InstallPluginRequest, PluginVersion},
+    warehouse::v1::{DatasetContract, GetDatasetContractRequest, PutDatasetRequest, warehouse_client::WarehouseClient},
+};
 use bytes::Bytes;
 use kernel_base::{CallContext, Caller, City, TraceId};
 use kernel_storage::PluginVersionRow;
 use tokio_stream::{Stream, StreamExt};
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::info;
 
 use crate::{
@@ -34,10 +38,10 @@ impl Host {
         chunks: impl Stream<Item = Result<InstallPluginRequest, Status>> + Unpin,
     ) -> Result<PluginVersion, Status> {
         let wasm = collect(chunks).await?;
-        Ok(self.install_package(context, wasm).await?)
+        self.install_package(context, wasm).await
     }
 
-    async fn install_package(&self, context: &CallContext, wasm: Bytes) -> Result<PluginVersion, HostError> {
+    async fn install_package(&self, context: &CallContext, wasm: Bytes) -> Result<PluginVersion, Status> {
         let package = package::read(&wasm)?;
         let manifest = Manifest::parse(&package.manifest)?;
         if let Some(same) = self.installed_before(&manifest, &package.digest).await? {
@@ -47,15 +51,32 @@ impl Host {
         let version = self.inner.versions.compile(wasm.clone()).await?;
         self.check_beside_enabled(&version, None)?;
         self.smoke(version).await?;
+        self.put_contracts(context, &package.datasets).await?;
 
         let row = version_row(&manifest, package, self.inner.clock.now_micros(), context.caller_id());
-        if !self.inner.rows.insert_plugin_version(&row, &wasm).await? {
+        if !self.inner.rows.insert_plugin_version(&row, &wasm).await.map_err(HostError::from)? {
             // Somebody else was quicker with this version number.
             let same = self.installed_before(&manifest, &row.digest).await?;
-            return same.ok_or_else(|| HostError::Engine { problem: "a version was neither inserted nor there".to_owned() });
+            return same.ok_or_else(|| HostError::Engine { problem: "a version was neither inserted nor there".to_owned() }.into());
         }
         info!(plugin = row.plugin_id, version = row.version, digest = row.digest, by = row.installed_by, "a plugin was installed");
-        present::version(&row, Vec::new())
+        Ok(present::version(&row, Vec::new())?)
+    }
+
+    /// Puts the contracts of its datasets in force, with the rights of whoever installs. A contract that is in force as it is stays.
+    async fn put_contracts(&self, context: &CallContext, datasets: &BTreeMap<String, String>) -> Result<(), Status> {
+        let mut warehouse = WarehouseClient::new(self.inner.bus.acting(context.clone()));
+        for (name, document) in datasets {
+            let in_force = match warehouse.get_dataset_contract(GetDatasetContractRequest { name: name.clone() }).await {
+                Ok(contract) => contract.into_inner(),
+                Err(status) if status.code() == Code::NotFound => DatasetContract::default(),
+                Err(status) => return Err(status),
+            };
+            if in_force.document != *document {
+                warehouse.put_dataset(PutDatasetRequest { document: document.clone(), after_revision: in_force.revision }).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The version as it was installed, when its number is taken by the same bytes.
@@ -95,7 +116,7 @@ impl Host {
             trace: TraceId::random(),
             chain: Vec::new(),
         };
-        match self.call_deployment(&deployment, &context, City::PROVINCE, SMOKE_METHOD, &[]).await {
+        match self.call_deployment(&deployment, context, City::PROVINCE, SMOKE_METHOD, &[]).await {
             Ok(_) => Ok(()),
             Err(HostError::Guest(fault)) => Err(HostError::SmokeFailed { problem: fault.to_string() }),
             Err(other) => Err(other),

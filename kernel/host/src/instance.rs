@@ -50,7 +50,7 @@ impl Instance {
     ) -> Result<Box<Instance>, HostError> {
         let limits = deployment.version.manifest.limits;
         let memory_bytes = usize::try_from(limits.memory_mib).unwrap_or(0) << 20;
-        let mut store = Store::new(&engine.engine, GuestState::new(memory_bytes, timeout(deployment), bus.clone()));
+        let mut store = Store::new(&engine.engine, GuestState::new(memory_bytes, timeout(deployment), bus.clone(), Arc::clone(&effective)));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.epoch_deadline_callback(|store| {
@@ -78,15 +78,16 @@ impl Instance {
     pub(crate) async fn call(
         &mut self,
         deployment: &Arc<Deployment>,
-        context: &CallContext,
+        context: CallContext,
         clock: &Clock,
         method: &str,
         request: &[u8],
     ) -> Result<GuestAnswer, HostError> {
         self.context_bytes.clear();
         self.context_bytes.extend_from_slice(&deployment.context_prefix);
-        guest_context::append(&mut self.context_bytes, context, &self.effective.city_code, clock);
-        self.store.data_mut().call = Some(ActiveCall { deployment: Arc::clone(deployment), context: context.clone(), effective: Arc::clone(&self.effective) });
+        guest_context::append(&mut self.context_bytes, &context, &self.effective.city_code, clock);
+        let deadline = context.deadline;
+        self.store.data_mut().call = Some(ActiveCall { deployment: Arc::clone(deployment), context });
         let meter = Arc::clone(&self.store.data().meter);
         meter.restart(Instant::now());
         self.store.set_epoch_deadline(1);
@@ -94,12 +95,12 @@ impl Instance {
 
         let outcome = {
             let call = pin!(self.plugin.call_handle(&mut self.store, method, &self.context_bytes, request));
-            meter.bounded(call, timeout(deployment), context.deadline).await
+            meter.bounded(call, timeout(deployment), deadline).await
         };
 
         let state = self.store.data_mut();
-        state.call = None;
-        let output = guest_log::log(&state.output, deployment, context);
+        let call = state.call.take();
+        let output = call.and_then(|call| guest_log::log(&state.output, deployment, &call.context));
         match outcome {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(failure::of_trap(deployment, state, &error, output)),

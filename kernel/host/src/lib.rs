@@ -23,6 +23,7 @@ mod get;
 mod install;
 mod list;
 mod present;
+mod run_job;
 mod service;
 
 // What stands ready to be called.
@@ -58,5 +59,5 @@ mod output;
 pub use error::HostError;
 pub use guest_fault::{GuestFailure, GuestFault};
 pub use host::Host;
-pub use manifest::{CONTRACT, Limits, Manifest, Read, Title, Write};
+pub use manifest::{CONTRACT, Job, Limits, Manifest, Read, Title, Write};
 pub use settings::{HostLimits, HostSettings};

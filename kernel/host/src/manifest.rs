@@ -11,6 +11,8 @@ pub const CONTRACT: &str = "1.0";
 pub(crate) const MEMORY_MIB_MAX: u32 = 256;
 pub(crate) const TIMEOUT_MS_MAX: u64 = 60_000;
 pub(crate) const CONCURRENCY_MAX: u32 = 64;
+// Limit: characters of a job's name.
+const JOB_NAME_MAX: usize = 40;
 
 /// plugin.toml: what a plugin is, what it provides and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Manifest {
     pub reads: Vec<Read>,
     /// Datasets that it appends to.
     pub writes: Vec<Write>,
+    /// Work that it does by itself, through `backplane.guest.v1.Jobs`.
+    pub jobs: Vec<Job>,
     pub limits: Limits,
 }
 
@@ -50,6 +54,13 @@ pub struct Read {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     pub dataset: String,
+}
+
+/// Work that is run by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub name: String,
+    pub title: Title,
 }
 
 /// Bounds of one call and of one deployment.
@@ -117,6 +128,8 @@ struct Raw {
     #[serde(default)]
     writes: Vec<RawWrite>,
     #[serde(default)]
+    jobs: Vec<RawJob>,
+    #[serde(default)]
     limits: RawLimits,
 }
 
@@ -131,6 +144,13 @@ struct RawRead {
 #[serde(deny_unknown_fields)]
 struct RawWrite {
     dataset: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawJob {
+    name: Spanned<String>,
+    title: Title,
 }
 
 #[derive(Default, Deserialize)]
@@ -172,6 +192,7 @@ impl Raw {
             calls: self.calls.into_iter().map(Spanned::into_inner).collect(),
             reads: self.reads.into_iter().map(|read| check_read(text, read)).collect::<Result<_, _>>()?,
             writes: self.writes.into_iter().map(|write| check_write(text, write, &id)).collect::<Result<_, _>>()?,
+            jobs: check_jobs(text, self.jobs)?,
             limits: self.limits.check(text)?,
             id,
         })
@@ -179,8 +200,8 @@ impl Raw {
 }
 
 /// Ids whose namespace is the first part of proto packages that the kernel carries.
-/// The last line: words that begin permissions of the kernel, which a plugin of that name could demand as its own.
-const RESERVED: &[&str] = &["backplane", "google", "grpc", "arrow", "auth", "call", "dataset", "ingest", "plugin", "warehouse"];
+/// Then words that begin permissions of the kernel, which a plugin of that name could demand as its own, and schemas of the warehouse that are no plugin's.
+const RESERVED: &[&str] = &["backplane", "google", "grpc", "arrow", "auth", "call", "dataset", "ingest", "plugin", "warehouse", "kernel", "main", "public"];
 
 fn check_service(text: &str, service: &Spanned<String>, id: &PluginId) -> Result<(), HostError> {
     let namespace = id.namespace();
@@ -228,6 +249,26 @@ fn check_write(text: &str, write: RawWrite, id: &PluginId) -> Result<Write, Host
         return Err(at(text, &write.dataset, format!("writes: a plugin appends only to its own datasets: begin the name with '{namespace}.'")));
     }
     Ok(Write { dataset: write.dataset.into_inner() })
+}
+
+fn check_jobs(text: &str, jobs: Vec<RawJob>) -> Result<Vec<Job>, HostError> {
+    for (index, job) in jobs.iter().enumerate() {
+        let name = job.name.get_ref();
+        let good = (1..=JOB_NAME_MAX).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if !good {
+            return Err(at(
+                text,
+                &job.name,
+                format!("jobs: '{name}' is not the name of a job: use 1 to {JOB_NAME_MAX} of a-z, 0-9 and '-', starting with a letter"),
+            ));
+        }
+        if jobs[..index].iter().any(|earlier| earlier.name.get_ref() == name) {
+            return Err(at(text, &job.name, format!("jobs: '{name}' is there twice: give each job a name of its own")));
+        }
+    }
+    Ok(jobs.into_iter().map(|job| Job { name: job.name.into_inner(), title: job.title }).collect())
 }
 
 impl RawLimits {

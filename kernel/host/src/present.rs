@@ -1,6 +1,6 @@
 //! From rows to the messages of `backplane.plugin.v1`.
 
-use backplane_proto::plugin::v1::{Deployment, PluginVersion};
+use backplane_proto::plugin::v1::{Deployment, Job, PluginVersion};
 use kernel_base::{CallContext, City};
 use kernel_storage::{DeploymentRow, PluginVersionRow};
 use prost_types::Timestamp;
@@ -17,6 +17,8 @@ pub(crate) fn version(row: &PluginVersionRow, deployments: Vec<Deployment>) -> R
         title_zh: manifest.title.zh,
         title_en: manifest.title.en,
         services: manifest.services,
+        datasets: manifest.writes.into_iter().map(|write| write.dataset).collect(),
+        jobs: manifest.jobs.into_iter().map(|job| Job { name: job.name, title_zh: job.title.zh, title_en: job.title.en }).collect(),
         configuration_schema: row.configuration_schema.clone(),
         installed_at: Some(timestamp(row.installed_at)),
         deployments,

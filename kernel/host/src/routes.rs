@@ -13,7 +13,7 @@ impl Host {
         BusService::new(move |context, request| {
             let host = host.clone();
             async move {
-                match host.answer(&context, request).await {
+                match host.answer(context, request).await {
                     Ok(message) => unary::answer(&message),
                     Err(status) => status.into_http(),
                 }
@@ -21,7 +21,7 @@ impl Host {
         })
     }
 
-    async fn answer(&self, context: &CallContext, request: Request<Body>) -> Result<Bytes, Status> {
+    async fn answer(&self, context: CallContext, request: Request<Body>) -> Result<Bytes, Status> {
         let (parts, body) = request.into_parts();
         let message = unary::read(body).await?;
         self.call(context, parts.uri.path(), message).await

@@ -1,7 +1,8 @@
 use backplane_proto::plugin::v1::{
     Deployment, DisablePluginRequest, DisablePluginResponse, EnablePluginRequest, GetPluginVersionRequest, InstallPluginRequest, ListPluginsRequest,
-    ListPluginsResponse, PluginVersion, plugins_server::Plugins,
+    ListPluginsResponse, PluginVersion, RunJobRequest, RunJobResponse, plugins_server::Plugins,
 };
+use futures::{StreamExt, stream::BoxStream};
 use kernel_base::context_of;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,6 +21,8 @@ struct PluginsService {
 
 #[tonic::async_trait]
 impl Plugins for PluginsService {
+    type RunJobStream = BoxStream<'static, Result<RunJobResponse, Status>>;
+
     async fn install_plugin(&self, request: Request<Streaming<InstallPluginRequest>>) -> Result<Response<PluginVersion>, Status> {
         let context = context_of(&request)?;
         Ok(Response::new(self.host.install(&context, request.into_inner()).await?))
@@ -48,5 +51,10 @@ impl Plugins for PluginsService {
         let host = self.host.clone();
         let disabled = tokio::spawn(async move { host.disable(&context, request.into_inner()).await });
         Ok(Response::new(disabled.await.map_err(HostError::from)??))
+    }
+
+    async fn run_job(&self, request: Request<RunJobRequest>) -> Result<Response<Self::RunJobStream>, Status> {
+        let context = context_of(&request)?;
+        Ok(Response::new(self.host.run_job(&context, request.into_inner())?.boxed()))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use kernel_base::limits::MESSAGE_BYTES_MAX;
 use tonic::{Status, body::Body};
 
@@ -95,6 +95,13 @@ impl HttpBody for Answer {
 
     fn is_end_stream(&self) -> bool {
         self.ended
+    }
+
+    /// All of it is there. Without a lower bound: an exact size would be announced in a header.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_upper(self.framed.as_ref().map_or(0, Bytes::len) as u64);
+        hint
     }
 }
 

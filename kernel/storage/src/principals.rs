@@ -55,6 +55,15 @@ impl RowStore {
     ///
     /// # Errors
     /// When the database fails.
+    pub async fn enable_principal(&self, principal_id: &str) -> Result<bool, StorageError> {
+        let updated = sqlx::query("update principal set disabled = 0 where principal_id = $1").bind(principal_id).execute(&self.pool).await?;
+        Ok(updated.rows_affected() == 1)
+    }
+
+    /// Whether there was one.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn disable_principal(&self, principal_id: &str) -> Result<bool, StorageError> {
         let updated = sqlx::query("update principal set disabled = 1 where principal_id = $1").bind(principal_id).execute(&self.pool).await?;
         Ok(updated.rows_affected() == 1)

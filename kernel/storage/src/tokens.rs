@@ -50,6 +50,16 @@ impl RowStore {
         Ok(rows.bind(principal_id).bind(after).bind(rows_max).fetch_all(&self.pool).await?)
     }
 
+    /// Ends all tokens of a principal that have not ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn revoke_tokens_of(&self, principal_id: &str, at: i64) -> Result<(), StorageError> {
+        let update = sqlx::query("update token set revoked_at = $2 where principal_id = $1 and revoked_at is null");
+        update.bind(principal_id).bind(at).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Ends a token; the first time counts. Gives the token as it then is, if there is one.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -66,20 +67,24 @@ pub(crate) struct Lake {
     in_doubt: AtomicBool,
 }
 
-/// Names a table: those of callers' datasets and the kernel's own live in two schemas, and no query session ever sees the second.
+/// Names a table. Shared datasets have one schema, those of each plugin another, and the kernel's own tables a third that no query session ever sees.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TableName {
-    schema: &'static str,
+    schema: Cow<'static, str>,
     name: String,
 }
 
 impl TableName {
+    /// Of a dataset; `plugin.dataset` is one of a plugin.
     pub(crate) fn dataset(name: &str) -> TableName {
-        TableName { schema: "main", name: name.to_owned() }
+        match name.split_once('.') {
+            Some((plugin, name)) => TableName { schema: plugin.to_owned().into(), name: name.to_owned() },
+            None => TableName { schema: "main".into(), name: name.to_owned() },
+        }
     }
 
     pub(crate) fn kernel(name: &str) -> TableName {
-        TableName { schema: "kernel", name: name.to_owned() }
+        TableName { schema: "kernel".into(), name: name.to_owned() }
     }
 }
 
@@ -144,10 +149,10 @@ impl Lake {
     async fn add_columns(&self, table: &TableName, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
         let setup =
-            self.metadata.begin_write_transaction(table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
+            self.metadata.begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
         let changed = self.metadata.publish_snapshot(
             setup.table_id,
-            table.schema,
+            &table.schema,
             &table.name,
             setup.snapshot_id,
             WriteMode::Append,
@@ -202,7 +207,7 @@ impl Lake {
             snapshot
         };
         let catalog = DuckLakeCatalog::with_snapshot(self.provider.clone(), snapshot).map_err(failed("opening a snapshot"))?;
-        let Some(schema) = catalog.schema(table.schema) else {
+        let Some(schema) = catalog.schema(&table.schema) else {
             return Ok(None);
         };
         let found = schema.table(&table.name).await.map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })?;

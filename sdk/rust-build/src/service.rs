@@ -4,6 +4,9 @@ use prost_build::{Comments, Method, Service, ServiceGenerator};
 
 use crate::generate::Sdk;
 
+/// The package of the services that plugins answer to the kernel.
+const HOOKS: &str = "backplane.guest.v1";
+
 /// Writes what a guest needs of a service: the trait with its dispatcher (in plugins), and the client.
 pub(crate) struct Services {
     pub(crate) sdk: Sdk,
@@ -11,8 +14,8 @@ pub(crate) struct Services {
 
 impl ServiceGenerator for Services {
     fn generate(&mut self, service: Service, buf: &mut String) {
-        // The kernel's services are answered by the kernel: the SDK itself only calls them.
-        if self.sdk == Sdk::Dependency {
+        // The kernel's services are answered by the kernel, and the SDK itself only calls them; but the hooks are a plugin's to answer.
+        if self.sdk == Sdk::Dependency || service.package == HOOKS {
             buf.push_str(&trait_of(&service, self.sdk.path()));
             buf.push_str(&dispatcher_of(&service, self.sdk.path()));
         }

@@ -28,6 +28,8 @@ mod kernel;
 mod reader;
 
 // What plugins do with it.
+mod calendar;
+pub mod job;
 pub mod log;
 mod page;
 pub mod warehouse;
@@ -37,6 +39,7 @@ pub mod connector;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
+pub use calendar::{CalendarInvalid, Day, Month};
 pub use context::Context;
 pub use dispatch::{Dispatch, Plugin, Route, answer_unary, handle, method_unknown};
 pub use kernel::{Kernel, Messages};

@@ -2,12 +2,14 @@
 
 mod append;
 mod batches;
+mod columns;
 mod ipc;
 mod parameter;
 mod query;
 mod rows;
 
 pub use batches::Batches;
+pub use columns::Columns;
 pub use ipc::encode as encode_ipc;
 pub use query::Query;
 pub use rows::Rows;

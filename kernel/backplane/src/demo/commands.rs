@@ -1,4 +1,4 @@
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use anyhow::{Context, bail};
 
@@ -15,6 +15,8 @@ pub(super) struct DemoCommand {
     /// Program that a machine may lack.
     needs: Option<&'static str>,
     expected: Expected,
+    /// Whose figures it answers, all of them.
+    figures_of: Option<&'static str>,
 }
 
 enum Expected {
@@ -47,6 +49,7 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
             shell: curl(foshan),
             needs: Some("curl"),
             expected: Expected::Answer("\"requests\"".to_owned()),
+            figures_of: Some(FOSHAN.city),
         },
         DemoCommand {
             what: "the same with grpcurl (reflection needs the token too)",
@@ -55,42 +58,49 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
             ),
             needs: Some("grpcurl"),
             expected: Expected::Answer("\"requests\"".to_owned()),
+            figures_of: Some(FOSHAN.city),
         },
         DemoCommand {
             what: "the same with backplane",
             shell: format!(r#"{binary} plugin call --address {address} --token {foshan} {method} '{request}'"#),
             needs: None,
             expected: Expected::Answer("\"requests\"".to_owned()),
+            figures_of: Some(FOSHAN.city),
         },
         DemoCommand {
             what: "Dongguan's token gets Dongguan's figures",
             shell: curl(dongguan),
             needs: Some("curl"),
             expected: Expected::Answer("\"requests\"".to_owned()),
+            figures_of: Some(DONGGUAN.city),
         },
         DemoCommand {
             what: "a token without the right is refused, and told what is missing",
             shell: curl(reader),
             needs: Some("curl"),
             expected: Expected::Refusal("portal_traffic.read".to_owned()),
+            figures_of: None,
         },
         DemoCommand {
             what: "SQL on the same rows",
             shell: format!(r#"{binary} query --address {address} --token {foshan} "{sql}""#),
             needs: None,
             expected: Expected::Answer("requests".to_owned()),
+            figures_of: None,
         },
         DemoCommand {
             what: "one city's file of a day is late: that month is not complete",
             shell: format!(r#"{binary} feed completeness --address {address} --token {administrator} {late_month} {late_feed}"#),
             needs: None,
             expected: Expected::Answer(late_period),
+            figures_of: None,
         },
         DemoCommand {
             what: "it comes: load it, and ask again",
             shell: format!(r#"{binary} feed load --address {address} --token {administrator} {late}"#),
             needs: None,
             expected: Expected::Answer(late_feed),
+            figures_of: None,
         },
     ])
 }
@@ -98,7 +108,8 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
 pub(super) fn print(commands: &[DemoCommand], setup: &Setup) {
     say(format!("\nBackplane is ready on {}. Type in another terminal:\n", setup.administrator.address));
     for command in commands {
-        say(format!("# {}\n{}\n", command.what, command.shell));
+        let missing = command.needs.filter(|program| !is_installed(program)).map(|program| format!(" (needs {program}, which is not installed here)"));
+        say(format!("# {}{}\n{}\n", command.what, missing.unwrap_or_default(), command.shell));
     }
     let administrator = setup.administrator.token.as_deref().unwrap_or_default();
     say(format!("The administrator's token, for everything else ('backplane --help'):\nexport BACKPLANE_TOKEN={administrator}\n\nCtrl-C stops."));
@@ -109,7 +120,7 @@ pub(super) fn print(commands: &[DemoCommand], setup: &Setup) {
 /// # Errors
 /// When one answers something else, or Foshan and Dongguan get the same figures.
 pub(super) fn check(commands: &[DemoCommand]) -> anyhow::Result<()> {
-    let mut answers = Vec::new();
+    let (mut foshan, mut dongguan) = (Vec::new(), Vec::new());
     for command in commands {
         if let Some(program) = command.needs.filter(|program| !is_installed(program)) {
             say(format!("not run, {program} is not installed: {}", command.what));
@@ -123,14 +134,30 @@ pub(super) fn check(commands: &[DemoCommand]) -> anyhow::Result<()> {
             bail!("{}: expected {expected}, got: {text}{}", command.what, String::from_utf8_lossy(&output.stderr));
         }
         say(format!("ok: {}", command.what));
-        if !refused && command.needs == Some("curl") {
-            answers.push(text);
+        match command.figures_of {
+            Some(city) if city == FOSHAN.city => foshan.push(figures(&text)?),
+            Some(_) => dongguan.push(figures(&text)?),
+            None => {}
         }
     }
-    if answers.len() == 2 && answers[0] == answers[1] {
-        bail!("Foshan and Dongguan were given the same figures: {}", answers[0]);
+    let (Some(of_foshan), Some(of_dongguan)) = (foshan.first(), dongguan.first()) else {
+        bail!("neither city's figures were asked for: install curl");
+    };
+    if foshan.iter().any(|figures| figures != of_foshan) {
+        bail!("the ways to ask for Foshan's figures give different ones: {foshan:?}");
+    }
+    if of_foshan == of_dongguan || of_foshan.contains_key("requests") != of_dongguan.contains_key("requests") {
+        bail!("Foshan and Dongguan were given the same figures: {of_foshan:?}");
     }
     Ok(())
+}
+
+/// The figures of an answer that are not zero, as text: programs differ in whether they write zeros, and numbers of 64 bits as texts.
+fn figures(answer: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let answer: BTreeMap<String, serde_json::Value> = serde_json::from_str(answer).with_context(|| format!("no JSON: {answer}"))?;
+    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let figures = answer.into_iter().map(|(name, value)| (name, text(value)));
+    Ok(figures.filter(|(_, value)| !matches!(value.as_str(), "0" | "0.0" | "" | "[]" | "null")).collect())
 }
 
 fn is_installed(program: &str) -> bool {

@@ -13,7 +13,6 @@ use backplane_proto::{
     warehouse::v1::QueryRequest,
 };
 use kernel_base::City;
-use serde::{Deserialize, Serialize};
 use tonic::Code;
 
 use super::split::split;
@@ -48,26 +47,23 @@ pub(super) struct Setup {
     log_events: Vec<String>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
 struct Tokens {
     administrator: String,
     by_account: BTreeMap<String, String>,
 }
 
 impl Setup {
-    /// Reads the tokens of an earlier run, or starts with the administrator's of this first one.
+    /// Reads the tokens of an earlier run; the administrator's is a new one in every run, since an old one may be over.
     ///
     /// # Errors
-    /// When the folder is of an earlier run whose tokens are gone.
-    pub(super) fn load(dir: &Path, address: &str, first_token: Option<String>) -> anyhow::Result<Setup> {
+    /// When the tokens of an earlier run cannot be read.
+    pub(super) fn load(dir: &Path, address: &str, administrator: String) -> anyhow::Result<Setup> {
         let file = dir.join("tokens.json");
-        let tokens = match (first_token, fs::read(&file)) {
-            (Some(administrator), _) => Tokens { administrator, by_account: BTreeMap::new() },
-            (None, Ok(text)) => {
-                serde_json::from_slice(&text).with_context(|| format!("{} cannot be read: remove the folder and start again", file.display()))?
-            }
-            (None, Err(_)) => bail!("the folder {} has a kernel but not its tokens: remove it and start again", dir.display()),
+        let by_account = match fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{} cannot be read: remove it and start again", file.display()))?,
+            Err(_) => BTreeMap::new(),
         };
+        let tokens = Tokens { administrator, by_account };
         let administrator = Connection { address: address.to_owned(), token: Some(tokens.administrator.clone()), city: None, timeout_seconds: 60, json: false };
         let setup = Setup { administrator, file, dir: dir.to_owned(), tokens, log_events: Vec::new() };
         setup.save()?;
@@ -77,7 +73,7 @@ impl Setup {
     fn save(&self) -> anyhow::Result<()> {
         // Tokens are for the owner of the folder alone.
         let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&self.file)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.tokens)?)?;
+        file.write_all(&serde_json::to_vec_pretty(&self.tokens.by_account)?)?;
         Ok(())
     }
 

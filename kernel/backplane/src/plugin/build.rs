@@ -1,13 +1,17 @@
 mod paths;
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail, ensure};
-use kernel_host::{Manifest, package};
+use kernel_host::{
+    Manifest,
+    package::{self, Beside},
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -27,10 +31,12 @@ pub(crate) fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     let manifest = Manifest::parse(&manifest_toml).with_context(|| format!("in {}", manifest_path.display()))?;
     let descriptors = backplane_build::descriptor_set(folder).with_context(|| format!("the protos of {}", manifest.id))?;
     let schema = configuration_schema(folder)?;
+    let datasets = contracts(folder, &manifest)?;
 
     install_target(folder)?;
     let component = fs::read(compile(folder)?)?;
-    let wasm = package::assemble(&component, &manifest_toml, &descriptors, schema.as_deref())?;
+    let beside = Beside { manifest: &manifest_toml, descriptors: &descriptors, configuration_schema: schema.as_deref(), datasets: &datasets };
+    let wasm = package::assemble(&component, beside)?;
     let file = write(folder, &format!("{}-{}.wasm", manifest.id, manifest.version), &wasm)?;
     let digest: String = Sha256::digest(&wasm).iter().map(|byte| format!("{byte:02x}")).collect();
     say(format!("built {}: {} kB, sha256 {digest}", file.display(), wasm.len().div_ceil(1_000)));
@@ -43,6 +49,17 @@ fn configuration_schema(folder: &Path) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     fs::read_to_string(&path).map(Some).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// The contract of each dataset that the plugin writes, from `datasets/<plugin>.<dataset>.yaml`.
+fn contracts(folder: &Path, manifest: &Manifest) -> anyhow::Result<BTreeMap<String, String>> {
+    let read = |dataset: &String| {
+        let path = folder.join("datasets").join(format!("{dataset}.yaml"));
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{} cannot be read: plugin.toml writes {dataset}, and its contract stands there", path.display()))?;
+        Ok((dataset.clone(), text))
+    };
+    manifest.writes.iter().map(|write| read(&write.dataset)).collect()
 }
 
 /// Installs the wasm target for the toolchain that the folder uses, unless it is there.

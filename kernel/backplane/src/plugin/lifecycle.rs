@@ -100,11 +100,12 @@ pub(super) async fn run_list(connection: &Connection) -> anyhow::Result<()> {
         return output::json("backplane.plugin.v1.ListPluginsResponse", &ListPluginsResponse { versions, next_page_token: String::new() });
     }
     let rows = versions.into_iter().map(|version| {
+        let jobs: Vec<_> = version.jobs.into_iter().map(|job| job.name).collect();
         let enabled: Vec<_> = version.deployments.iter().map(|deployment| format!("{} (revision {})", deployment.city, deployment.revision)).collect();
         let installed = output::instant(version.installed_at.as_ref());
         let digest = version.digest.chars().take(12).collect();
-        vec![version.plugin_id, version.version, version.title_en, enabled.join("\n"), version.services.join("\n"), installed, digest]
+        vec![version.plugin_id, version.version, version.title_en, enabled.join("\n"), version.services.join("\n"), jobs.join("\n"), installed, digest]
     });
-    output::table(&["plugin", "version", "title", "enabled in", "services", "installed", "digest"], rows);
+    output::table(&["plugin", "version", "title", "enabled in", "services", "jobs", "installed", "digest"], rows);
     Ok(())
 }

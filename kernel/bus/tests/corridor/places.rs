@@ -13,6 +13,8 @@ use tonic::{Status, body::Body};
 
 use crate::bus::{PATH, doors, endless, plugin, reason, request, status_of};
 
+/// More than the corridor calls small.
+const LARGE: usize = 8 << 10;
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
@@ -73,7 +75,7 @@ async fn json_that_does_not_come_to_its_end_meets_the_deadline() {
 /// A client whose window is closed: it gets headers, and takes no byte of any answer.
 #[tokio::test]
 async fn a_receiver_that_takes_nothing_loses_its_place_at_the_deadline() {
-    let answer = || async { Response::new(Body::new(Full::new(frame(b"never taken")).map_err(|never: Infallible| match never {}))) };
+    let answer = || async { Response::new(Body::new(Full::new(frame(&[0; LARGE])).map_err(|never: Infallible| match never {}))) };
     let (doors, _) = doors(plugin(answer), 1).await;
     let address = served(doors).await;
     let stream = TcpStream::connect(&address).await.unwrap();
@@ -98,6 +100,17 @@ async fn a_receiver_that_takes_nothing_loses_its_place_at_the_deadline() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), until_let_in).await.expect("the place comes back");
+}
+
+/// An answer that is whole and small ends its call at once: a page of them that nobody takes costs its connection less than a stream does.
+#[tokio::test]
+async fn a_small_answer_that_nobody_takes_holds_no_place() {
+    let answer = || async { Response::new(Body::new(Full::new(frame(b"never taken")).map_err(|never: Infallible| match never {}))) };
+    let (doors, _) = doors(plugin(answer), 1).await;
+    let untaken = doors.clone().answer(request(PATH, None)).await;
+    assert!(Status::from_header_map(untaken.headers()).is_none(), "the call was let in");
+    let next = doors.answer(request(PATH, None)).await;
+    assert!(Status::from_header_map(next.headers()).is_none(), "and left its place");
 }
 
 async fn served(doors: Doors) -> String {

@@ -46,7 +46,7 @@ async fn a_plugin_that_blocks_in_two_cities_leaves_a_neighbour_served() {
     let calls = begun(&world, &[FOSHAN, DONGGUAN], 64).await;
     world.warehouse_is_asked(64).await;
     for _ in 0..3 {
-        world.host.call(&foshan(), "/neighbour.v1.Demo/Do", guests::request(ECHO).into()).await.unwrap();
+        world.host.call(foshan(), "/neighbour.v1.Demo/Do", guests::request(ECHO).into()).await.unwrap();
     }
     assert_eq!(world.warehouse.asked.lock().unwrap().len(), 64, "the share of one plugin");
     drop(held_up);

@@ -41,7 +41,7 @@ async fn large_messages_pass_in_both_directions() {
     let world = World::with_demo("").await;
     let mut large = vec![0x12, 0x80, 0x80, 0x40];
     large.resize(4 + (1 << 20), b'a');
-    let answer = world.host.call(&foshan(), "/demo.v1.Demo/Do", large.clone().into()).await.unwrap();
+    let answer = world.host.call(foshan(), "/demo.v1.Demo/Do", large.clone().into()).await.unwrap();
     assert_eq!(answer, large);
 }
 
@@ -84,7 +84,7 @@ async fn an_endless_loop_ends_at_its_limit_while_others_are_served() {
     let others = async {
         let mut answered = 0;
         while started.elapsed() < Duration::from_millis(200) {
-            world.host.call(&foshan(), "/neighbour.v1.Demo/Do", guests::request(ECHO).into()).await.unwrap();
+            world.host.call(foshan(), "/neighbour.v1.Demo/Do", guests::request(ECHO).into()).await.unwrap();
             answered += 1;
             tokio::task::yield_now().await;
         }

@@ -51,6 +51,26 @@ async fn a_version_is_swapped_under_running_calls_without_losing_one() {
 }
 
 #[tokio::test]
+async fn calls_that_run_in_a_disabled_deployment_finish() {
+    let world = Arc::new(World::with_demo("calls = [\"/backplane.warehouse.v1.Warehouse/DescribeDataset\"]\n[limits]\nconcurrency = 48").await);
+    let gate = Arc::clone(&world.warehouse.gate);
+    let held_up = gate.acquire_many(GATE_PERMITS).await.unwrap();
+    let calls: Vec<_> = (0..48)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.demo(&foshan(), CALL_OUT).await })
+        })
+        .collect();
+    world.warehouse_is_asked(48).await;
+    assert!(world.disable("demo", FOSHAN).await);
+    assert_fails(world.demo(&foshan(), ECHO).await, Code::Unimplemented, Reason::PluginNotEnabled, "backplane plugin enable");
+    drop(held_up);
+    for call in calls {
+        assert!(!call.await.unwrap().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_was_disabled_is_not_called() {
     let world = World::with_demo("").await;
     assert!(world.disable("demo", FOSHAN).await);
@@ -114,6 +134,28 @@ async fn a_restart_keeps_deployments() {
     let again = restarted.restarted().await;
     assert!(again.disable("demo", FOSHAN).await);
     assert_fails(again.restarted().await.demo(&foshan(), ECHO).await, Code::Unimplemented, Reason::PluginNotEnabled, "");
+}
+
+#[tokio::test]
+async fn an_artifact_is_compiled_once_and_only_for_its_engine() {
+    let world = World::with_demo("").await;
+    let folder = world.dir().join("artifacts");
+    let only = || {
+        let artifacts: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(artifacts.len(), 1, "{artifacts:?}");
+        artifacts[0].clone()
+    };
+    let artifact = only();
+    let written_at = fs::metadata(&artifact).unwrap().modified().unwrap();
+    let world = world.restarted().await;
+    world.demo(&foshan(), ECHO).await.unwrap();
+    assert_eq!(fs::metadata(only()).unwrap().modified().unwrap(), written_at, "a good one is loaded as it is");
+    // As one of another engine would be named: it is left where it is, and nothing is loaded from it.
+    let name = artifact.file_name().unwrap().to_string_lossy().into_owned();
+    fs::rename(&artifact, artifact.with_file_name(format!("0{name}"))).unwrap();
+    let world = world.restarted().await;
+    world.demo(&foshan(), ECHO).await.unwrap();
+    assert!(artifact.exists(), "compiled again");
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
+
 use backplane_proto::{
     plugin::v1::{GetPluginVersionRequest, ListPluginsRequest},
     v1::Reason,
 };
-use tonic::Code::InvalidArgument;
+use kernel_host::package::Beside;
+use tonic::Code::{self, InvalidArgument};
 
 use crate::{
-    guests::{access, behaviours, component, manifest, package_of, package_with, proto},
+    guests::{access, behaviours, component, jobs, manifest, package_of, package_with, package_with_datasets, proto},
     world::{FOSHAN, World, assert_fails, place},
 };
 
@@ -26,7 +29,7 @@ async fn a_version_number_is_never_used_for_other_bytes() {
     let world = World::new().await;
     world.install(package_of(&behaviours(), "demo", "0.1.0", "")).await.unwrap();
     let other = package_of(&behaviours(), "demo", "0.1.0", "[limits]\nmemory_mib = 32");
-    assert_fails(world.install(other).await, tonic::Code::AlreadyExists, Reason::PluginVersionExists, "new version number");
+    assert_fails(world.install(other).await, Code::AlreadyExists, Reason::PluginVersionExists, "new version number");
 }
 
 #[tokio::test]
@@ -86,7 +89,10 @@ async fn descriptors_must_be_the_plugins_own_and_say_who_may_call() {
         let wasm = package_with(&behaviours(), &manifest("demo", "0.1.0", ""), &proto, None);
         assert_fails(world.install(wasm).await, InvalidArgument, Reason::PluginDescriptorsInvalid, says);
     }
-    let garbage = kernel_host::package::assemble(&wat::parse_str(behaviours()).unwrap(), &manifest("demo", "0.1.0", ""), b"\xff\xff", None).unwrap();
+    let garbage = {
+        let beside = Beside { manifest: &manifest("demo", "0.1.0", ""), descriptors: b"\xff\xff", configuration_schema: None, datasets: &BTreeMap::new() };
+        kernel_host::package::assemble(&wat::parse_str(behaviours()).unwrap(), beside).unwrap()
+    };
     assert_fails(world.install(garbage).await, InvalidArgument, Reason::PluginDescriptorsInvalid, "FileDescriptorSet");
 }
 
@@ -149,5 +155,55 @@ async fn lists_are_paged_by_plugin_and_newest_first() {
     let last = world.plugins().get_plugin_version(GetPluginVersionRequest { plugin_id: "demo".to_owned(), version: String::new() }).await.unwrap();
     assert_eq!(last.into_inner().version, "0.2.0");
     let unknown = GetPluginVersionRequest { plugin_id: "demo".to_owned(), version: "9.0.0".to_owned() };
-    assert_fails(world.plugins().get_plugin_version(unknown).await, tonic::Code::NotFound, Reason::ResourceNotFound, "9.0.0");
+    assert_fails(world.plugins().get_plugin_version(unknown).await, Code::NotFound, Reason::ResourceNotFound, "9.0.0");
+}
+
+const WRITES: &str = "[[writes]]\ndataset = \"demo.daily\"";
+
+fn with_contract(version: &str, contract: &str) -> Vec<u8> {
+    package_with_datasets(&behaviours(), &manifest("demo", version, WRITES), &proto("demo", &access("demo")), None, &[("demo.daily", contract)]).unwrap()
+}
+
+#[tokio::test]
+async fn the_contracts_of_a_plugins_datasets_come_in_force_with_it() {
+    let world = World::new().await;
+    let version = world.install(with_contract("0.1.0", "name: demo.daily\npurpose: one")).await.unwrap();
+    assert_eq!((version.datasets, version.capabilities), (vec!["demo.daily".to_owned()], vec!["dataset.write:demo.daily".to_owned()]));
+    let in_force = || {
+        let contracts = world.warehouse.contracts.lock().unwrap();
+        contracts.get("demo.daily").map(|contract| (contract.revision, contract.document.clone())).unwrap()
+    };
+    assert_eq!(in_force().0, 1);
+    // As it is, it stays; another one follows it.
+    world.install(with_contract("0.2.0", "name: demo.daily\npurpose: one")).await.unwrap();
+    assert_eq!(in_force().0, 1);
+    world.install(with_contract("0.3.0", "name: demo.daily\npurpose: two")).await.unwrap();
+    assert_eq!(in_force(), (2, "name: demo.daily\npurpose: two".to_owned()));
+    // What the warehouse refuses is not installed.
+    let refused = world.install(with_contract("0.4.0", "name: demo.daily\npurpose: breaks")).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "the contract breaks"));
+    let versions = world.plugins().list_plugins(ListPluginsRequest::default()).await.unwrap().into_inner().versions;
+    assert!(versions.iter().all(|version| version.version != "0.4.0"), "{versions:?}");
+}
+
+#[tokio::test]
+async fn what_is_written_has_a_contract_and_nothing_else_has() {
+    let (writing, plain) = (manifest("demo", "0.1.0", WRITES), manifest("demo", "0.1.0", ""));
+    let assembled = |manifest: &str, datasets: &[(&str, &str)]| {
+        let assembled = package_with_datasets(&behaviours(), manifest, &proto("demo", &access("demo")), None, datasets);
+        assembled.map(drop).unwrap_err().to_string()
+    };
+    let missing = assembled(&writing, &[]);
+    assert!(missing.contains("write datasets/demo.daily.yaml"), "{missing}");
+    let unasked = assembled(&plain, &[("demo.daily", "name: demo.daily")]);
+    assert!(unasked.contains("add [[writes]] with that dataset"), "{unasked}");
+}
+
+#[tokio::test]
+async fn a_version_says_which_jobs_it_has() {
+    let world = World::new().await;
+    let version = world.install(package_of(&behaviours(), "demo", "0.1.0", &jobs())).await.unwrap();
+    let names: Vec<&str> = version.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["count-up-to-three", "never-comes-to-end", "asking", "t"]);
+    assert_eq!((version.jobs[0].title_zh.as_str(), version.jobs[0].title_en.as_str()), ("任务", "Job"));
 }

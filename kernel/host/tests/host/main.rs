@@ -6,6 +6,7 @@ mod calls;
 mod deployments;
 mod guests;
 mod installs;
+mod jobs;
 mod manifests;
 mod outgoing;
 mod world;

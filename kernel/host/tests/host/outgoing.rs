@@ -3,7 +3,10 @@ use prost_reflect::prost::Message;
 use tonic::Code;
 
 use crate::{
-    guests::{self, CALL_KEYED, CALL_OUT, CALL_SELF, access, behaviours, component, manifest, package_of, package_with, proto},
+    guests::{
+        self, CALL_KEYED, CALL_OUT, CALL_SELF, COUNT, LEAVE_OPEN, OPEN_MANY, READ_STREAM, access, behaviours, component, manifest, package_of, package_with,
+        proto,
+    },
     world::{FOSHAN, World, assert_fails, caller, foshan},
 };
 
@@ -116,7 +119,40 @@ async fn a_start_brings_plugins_back_with_their_rights_at_each_other_whatever_th
     let world = world.restarted().await;
     let context = caller("mei", &["peer.read"], &[FOSHAN]);
     for path in ["/demo.v1.Demo/Do", "/zeta.v1.Demo/Do"] {
-        world.host.call(&context, path, guests::request(CALL_SELF).into()).await.unwrap();
+        world.host.call(context.clone(), path, guests::request(CALL_SELF).into()).await.unwrap();
         assert_eq!(world.rights_at(PEER), format!("peer.read@{FOSHAN}"), "{path}");
     }
+}
+
+const STREAMS: &str = "calls = [\"/backplane.warehouse.v1.Warehouse/Query\"]";
+
+#[tokio::test]
+async fn a_stream_is_read_to_its_end() {
+    let world = World::with_demo(STREAMS).await;
+    for _ in 0..2 {
+        assert_eq!(world.demo(&foshan(), READ_STREAM).await.unwrap().as_ref(), [8, 3]);
+    }
+    assert_eq!(world.demo(&foshan(), COUNT).await.unwrap().as_ref(), [8, 3], "the instance is warm: it closed what it opened");
+}
+
+#[tokio::test]
+async fn a_call_holds_eight_streams_open_and_no_more() {
+    let world = World::with_demo(STREAMS).await;
+    let refused = world.demo(&foshan(), OPEN_MANY).await;
+    assert_fails(refused, Code::InvalidArgument, Reason::FieldInvalid, "8 streams are open in this call");
+    assert_eq!(world.warehouse.asked.lock().unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn an_instance_that_left_a_stream_open_answers_no_other_call() {
+    let world = World::with_demo(STREAMS).await;
+    world.demo(&foshan(), LEAVE_OPEN).await.unwrap();
+    assert_eq!(world.host.idle_instances(), 0);
+    assert_eq!(world.demo(&foshan(), COUNT).await.unwrap().as_ref(), [8, 1], "a fresh instance");
+}
+
+#[tokio::test]
+async fn a_stream_that_was_not_granted_cannot_be_opened() {
+    let world = World::with_demo("").await;
+    assert_fails(world.demo(&foshan(), READ_STREAM).await, Code::PermissionDenied, Reason::CapabilityNotGranted, "Warehouse/Query");
 }

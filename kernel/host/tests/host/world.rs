@@ -1,7 +1,7 @@
 //! A host with everything around it: row store, access table, and a bus that authorizes nothing but routes as the real one does.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -47,6 +47,7 @@ pub struct World {
     pub rows: RowStore,
     pub warehouse: FakeWarehouse,
     pub passed: Passed,
+    ways: Arc<Mutex<Option<Ways>>>,
     dir: Arc<tempfile::TempDir>,
 }
 
@@ -72,8 +73,9 @@ impl World {
         let settings = HostSettings { dir: dir.path().to_owned(), limits };
         let host = Host::open(settings, rows.clone(), access, bus.clone(), Clock::system()).await.unwrap();
         let (warehouse, passed) = (FakeWarehouse::default(), Passed::default());
-        bus.bind(routes(&host, &warehouse, &passed));
-        World { host, bus, rows, warehouse, passed, dir }
+        let ways = Arc::new(Mutex::new(Some(Ways::to(&host))));
+        bus.bind(routes(&ways, &warehouse, &passed));
+        World { host, bus, rows, warehouse, passed, ways, dir }
     }
 
     pub fn dir(&self) -> &Path {
@@ -133,7 +135,7 @@ impl World {
 
     /// Calls `demo.v1.Demo/Do` past the bus.
     pub async fn demo(&self, context: &CallContext, behaviour: u8) -> Result<Bytes, Status> {
-        self.host.call(context, "/demo.v1.Demo/Do", crate::guests::request(behaviour).into()).await
+        self.host.call(context.clone(), "/demo.v1.Demo/Do", crate::guests::request(behaviour).into()).await
     }
 }
 
@@ -176,23 +178,48 @@ pub fn assert_fails<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, e
     status
 }
 
-fn routes(host: &Host, warehouse: &FakeWarehouse, passed: &Passed) -> BusService {
-    let plugins = PluginsServer::new(host.plugins_service());
+/// The ways from the bus to the host. The host holds the bus, so that they must end with their world: each engine reserves terabytes of addresses.
+struct Ways {
+    plugins: BusService,
+    of_host: BusService,
+}
+
+impl Ways {
+    fn to(host: &Host) -> Ways {
+        let service = PluginsServer::new(host.plugins_service());
+        let plugins = BusService::new(move |context, mut request: Request<Body>| {
+            request.extensions_mut().insert(context);
+            let service = service.clone();
+            async move { service.oneshot(request).await.unwrap() }
+        });
+        Ways { plugins, of_host: host.plugin_methods() }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.ways.lock().unwrap().take();
+    }
+}
+
+fn routes(ways: &Arc<Mutex<Option<Ways>>>, warehouse: &FakeWarehouse, passed: &Passed) -> BusService {
     let warehouse = WarehouseServer::new(warehouse.clone());
-    let (of_host, passed) = (host.plugin_methods(), Arc::clone(passed));
+    let (ways, passed) = (Arc::clone(ways), Arc::clone(passed));
     BusService::new(move |context, mut request: Request<Body>| {
-        let (plugins, warehouse, of_host) = (plugins.clone(), warehouse.clone(), of_host.clone());
-        let passed = Arc::clone(&passed);
+        let path = request.uri().path().to_owned();
+        passed.lock().unwrap().push((path.clone(), request.headers().clone(), context.clone()));
+        let warehouse = warehouse.clone();
+        let way = ways
+            .lock()
+            .unwrap()
+            .as_ref()
+            .map(|ways| if path.starts_with("/backplane.plugin.v1.Plugins/") { ways.plugins.clone() } else { ways.of_host.clone() });
         async move {
-            let path = request.uri().path().to_owned();
-            passed.lock().unwrap().push((path.clone(), request.headers().clone(), context.clone()));
-            request.extensions_mut().insert(context.clone());
-            if path.starts_with("/backplane.plugin.v1.Plugins/") {
-                plugins.oneshot(request).await.unwrap()
-            } else if path.starts_with("/backplane.warehouse.v1.Warehouse/") {
+            if path.starts_with("/backplane.warehouse.v1.Warehouse/") {
+                request.extensions_mut().insert(context);
                 warehouse.oneshot(request).await.unwrap()
             } else {
-                of_host.call(context, request).await
+                way.unwrap().call(context, request).await
             }
         }
     })
@@ -204,13 +231,15 @@ pub struct FakeWarehouse {
     pub asked: Arc<Mutex<Vec<CallContext>>>,
     /// Calls pass one by one through it: whoever takes all permits holds them up.
     pub gate: Arc<Semaphore>,
+    /// Contracts that were put, by the first line of each.
+    pub contracts: Arc<Mutex<BTreeMap<String, DatasetContract>>>,
 }
 
 pub const GATE_PERMITS: u32 = 1_000;
 
 impl Default for FakeWarehouse {
     fn default() -> FakeWarehouse {
-        FakeWarehouse { asked: Arc::default(), gate: Arc::new(Semaphore::new(GATE_PERMITS as usize)) }
+        FakeWarehouse { asked: Arc::default(), gate: Arc::new(Semaphore::new(GATE_PERMITS as usize)), contracts: Arc::default() }
     }
 }
 
@@ -234,12 +263,22 @@ impl Warehouse for FakeWarehouse {
         Err(Status::unimplemented("not in these tests"))
     }
 
-    async fn get_dataset_contract(&self, _: tonic::Request<GetDatasetContractRequest>) -> Result<tonic::Response<DatasetContract>, Status> {
-        Err(Status::unimplemented("not in these tests"))
+    async fn get_dataset_contract(&self, request: tonic::Request<GetDatasetContractRequest>) -> Result<tonic::Response<DatasetContract>, Status> {
+        let contract = self.contracts.lock().unwrap().get(&request.into_inner().name).cloned();
+        contract.map(tonic::Response::new).ok_or_else(|| Status::not_found("no such dataset"))
     }
 
-    async fn put_dataset(&self, _: tonic::Request<PutDatasetRequest>) -> Result<tonic::Response<PutDatasetResponse>, Status> {
-        Err(Status::unimplemented("not in these tests"))
+    /// Refuses what says so, and what does not follow the newest revision.
+    async fn put_dataset(&self, request: tonic::Request<PutDatasetRequest>) -> Result<tonic::Response<PutDatasetResponse>, Status> {
+        let PutDatasetRequest { document, after_revision } = request.into_inner();
+        let name = document.lines().next().unwrap_or_default().trim_start_matches("name: ").to_owned();
+        let mut contracts = self.contracts.lock().unwrap();
+        if document.contains("breaks") || contracts.get(&name).map_or(0, |contract| contract.revision) != after_revision {
+            return Err(Status::failed_precondition("the contract breaks"));
+        }
+        let revision = after_revision + 1;
+        contracts.insert(name.clone(), DatasetContract { name: name.clone(), revision, document, ..Default::default() });
+        Ok(tonic::Response::new(PutDatasetResponse { name, revision }))
     }
 
     async fn describe_dataset(&self, request: tonic::Request<DescribeDatasetRequest>) -> Result<tonic::Response<Dataset>, Status> {

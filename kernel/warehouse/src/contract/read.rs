@@ -7,6 +7,9 @@ use crate::error::WarehouseError;
 // Limit: columns of a dataset. The widest table of the data model has 25; each column of a scan costs memory per row group.
 const COLUMNS_MAX: usize = 200;
 
+/// Schemas that are no plugin's: of the shared datasets, in queries and in the catalog, and of the kernel's own tables.
+const SCHEMAS: [&str; 3] = ["public", "main", "kernel"];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -79,8 +82,12 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn check(&self, written: &Written) -> Result<(), WarehouseError> {
-        if !is_name(&written.name.value, ".") {
-            return self.fail(&written.name, "a dataset's name is 1 to 60 of a-z, 0-9, '_' and '.', starting with a letter");
+        let (plugin, name) = written.name.value.split_once('.').map_or((None, written.name.value.as_str()), |(plugin, name)| (Some(plugin), name));
+        if !is_name(name) || !plugin.is_none_or(|plugin| is_name(plugin) && !SCHEMAS.contains(&plugin)) {
+            return self.fail(
+                &written.name,
+                "a dataset's name is 1 to 60 of a-z, 0-9 and '_', starting with a letter; that of a plugin's has the plugin's id and a dot before it",
+            );
         }
         if written.columns.len() > COLUMNS_MAX {
             return self.fail(&written.name, &format!("a dataset has at most {COLUMNS_MAX} columns; this one has {}", written.columns.len()));
@@ -103,7 +110,7 @@ impl Checker<'_> {
 
     fn check_column(&self, column: &WrittenColumn) -> Result<(), WarehouseError> {
         let name = &column.name;
-        if !is_name(&name.value, "") || [SOURCE, INGESTED_AT].contains(&name.value.as_str()) {
+        if !is_name(&name.value) || [SOURCE, INGESTED_AT].contains(&name.value.as_str()) {
             return self.fail(name, "a column's name is 1 to 60 of a-z, 0-9 and '_', starting with a letter");
         }
         if !column.values.is_empty() && column.r#type != ColumnType::Text {
@@ -146,10 +153,10 @@ impl Checker<'_> {
     }
 }
 
-fn is_name(name: &str, extra: &str) -> bool {
+fn is_name(name: &str) -> bool {
     (1..=60).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || extra.contains(c))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 #[cfg(test)]

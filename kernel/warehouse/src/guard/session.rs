@@ -1,4 +1,8 @@
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt, iter,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use datafusion::{
@@ -29,9 +33,12 @@ pub(crate) fn guarded_session(
     snapshot: i64,
     memory_bytes_max: u64,
 ) -> Result<SessionContext, WarehouseError> {
-    let schema = GuardedSchema { lake: lake.clone(), datasets: datasets.clone(), rights: rights.clone(), snapshot };
     let catalog = MemoryCatalogProvider::new();
-    catalog.register_schema(SCHEMA, Arc::new(schema)).map_err(WarehouseError::broken)?;
+    for plugin in iter::once(None).chain(plugins(datasets).into_iter().map(Some)) {
+        let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
+        let schema = GuardedSchema { lake: lake.clone(), datasets: datasets.clone(), rights: rights.clone(), snapshot, plugin };
+        catalog.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
+    }
     let context = SessionContext::new_with_state(state(lake, memory_bytes_max).map_err(WarehouseError::broken)?);
     context.register_catalog(CATALOG, Arc::new(catalog));
     for function in MAKES_MUCH_OF_LITTLE {
@@ -40,17 +47,28 @@ pub(crate) fn guarded_session(
     Ok(context)
 }
 
-/// The datasets that some rights reach. A table is opened when a query names it: a province has dozens.
+/// The plugins that have datasets, as their names begin.
+fn plugins(datasets: &Datasets) -> BTreeSet<String> {
+    datasets.iter().filter_map(|contract| contract.name.split_once('.')).map(|(plugin, _)| plugin.to_owned()).collect()
+}
+
+/// The datasets that some rights reach: the shared ones, or those of one plugin. A table is opened when a query names it: a province has dozens.
 struct GuardedSchema {
     lake: Arc<Lake>,
     datasets: Arc<Datasets>,
     rights: Arc<Rights>,
     snapshot: i64,
+    plugin: Option<String>,
 }
 
 impl GuardedSchema {
-    fn policy(&self, name: &str) -> Option<(&DatasetContract, Policy)> {
-        let contract = self.datasets.get(name)?;
+    fn policy(&self, table: &str) -> Option<(&DatasetContract, Policy)> {
+        let contract = match &self.plugin {
+            // A quoted name with a dot would be a second way to a plugin's dataset.
+            None if table.contains('.') => return None,
+            None => self.datasets.get(table)?,
+            Some(plugin) => self.datasets.get(&format!("{plugin}.{table}"))?,
+        };
         Policy::of(contract, &self.rights).map(|policy| (contract.as_ref(), policy))
     }
 }
@@ -64,7 +82,12 @@ impl fmt::Debug for GuardedSchema {
 #[async_trait]
 impl SchemaProvider for GuardedSchema {
     fn table_names(&self) -> Vec<String> {
-        self.datasets.iter().map(|contract| contract.name.clone()).filter(|name| self.table_exist(name)).collect()
+        let table = |contract: &Arc<DatasetContract>| match (&self.plugin, contract.name.split_once('.')) {
+            (None, None) => Some(contract.name.clone()),
+            (Some(plugin), Some((namespace, table))) if namespace == plugin => Some(table.to_owned()),
+            _ => None,
+        };
+        self.datasets.iter().filter_map(table).filter(|name| self.table_exist(name)).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
@@ -72,7 +95,7 @@ impl SchemaProvider for GuardedSchema {
             return Ok(None);
         };
         let failed = |error: WarehouseError| DataFusionError::External(Box::new(error));
-        let inside = match self.lake.table(self.snapshot, &TableName::dataset(name)).await.map_err(failed)? {
+        let inside = match self.lake.table(self.snapshot, &TableName::dataset(&contract.name)).await.map_err(failed)? {
             Some(inside) => inside,
             // The first rows make the table.
             None => Arc::new(EmptyTable::new(contract.table_schema())),

@@ -37,7 +37,7 @@ impl<'a> Staged<'a> {
         if rows.iter().any(|batch| batch.num_rows() > 0) {
             self.tables.push(table.clone());
         }
-        self.staged.stage_write(table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows)).await.map_err(failed("writing rows"))
+        self.staged.stage_write(&table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows)).await.map_err(failed("writing rows"))
     }
 
     /// Waits for the turn of this commit; there is one at a time.
@@ -77,7 +77,7 @@ impl<'a> LakeTransaction<'a> {
         let options = DuckLakeWriteOptions::default().with_data_inlining_row_limit(INLINED_ROWS_MAX);
         self.staged
             .staged
-            .stage_write_with_options(table.schema, &table.name, schema, WriteMode::Append, rows, &options)
+            .stage_write_with_options(&table.schema, &table.name, schema, WriteMode::Append, rows, &options)
             .await
             .map_err(failed("writing rows of the kernel"))
     }
@@ -94,7 +94,7 @@ impl<'a> LakeTransaction<'a> {
         let options = DuckLakeWriteOptions::default().with_data_inlining_row_limit(INLINED_ROWS_MAX);
         self.staged
             .staged
-            .stage_write_with_snapshot_columns(table.schema, &table.name, schema, WriteMode::Append, rows, &options, &[snapshot_column])
+            .stage_write_with_snapshot_columns(&table.schema, &table.name, schema, WriteMode::Append, rows, &options, &[snapshot_column])
             .await
             .map_err(failed("writing the batch record"))
     }
@@ -106,7 +106,7 @@ impl<'a> LakeTransaction<'a> {
         if !deletes.is_empty() || rows.iter().any(|batch| batch.num_rows() > 0) {
             self.staged.tables.push(table.clone());
         }
-        let staged = self.staged.staged.stage_write_with_deletes(table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows), &deletes, &[]).await;
+        let staged = self.staged.staged.stage_write_with_deletes(&table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows), &deletes, &[]).await;
         staged.map_err(failed("replacing rows"))?;
         Ok(count)
     }
@@ -135,7 +135,7 @@ impl<'a> LakeTransaction<'a> {
             let mut positions: Vec<i64> = before.union(&matched).copied().collect();
             positions.sort_unstable();
             let delete =
-                self.lake.writer.write_delete_file(table.schema, &table.name, &file.file.path, &positions).await.map_err(failed("writing a delete file"))?;
+                self.lake.writer.write_delete_file(&table.schema, &table.name, &file.file.path, &positions).await.map_err(failed("writing a delete file"))?;
             entries.push(DeleteFileEntry { data_file_id: file.data_file_id, expected_prev_delete_file: file.delete_file_id, delete });
         }
         Ok((entries, count))
