@@ -9,6 +9,7 @@ mod crash;
 mod doors;
 mod feeds;
 mod hostile;
+mod package_monitor;
 mod plugins;
 mod province;
 mod reflection;

@@ -22,6 +22,12 @@ pub fn portal_traffic() -> PathBuf {
     BUILT.get_or_init(|| built(&repository().join("plugins/portal-traffic"), "portal-traffic")).clone()
 }
 
+/// The plugin package-monitor.
+pub fn package_monitor() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built(&repository().join("plugins/package-monitor"), "package-monitor")).clone()
+}
+
 /// A plugin of `tests/guests`.
 pub fn guest(id: &str) -> PathBuf {
     built(&repository().join("tests/guests").join(id), id)

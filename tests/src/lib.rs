@@ -10,7 +10,7 @@ mod province;
 mod python;
 
 pub use client::{Call, Called, reason};
-pub use files::{excerpt, guest, portal_traffic, repository};
+pub use files::{excerpt, guest, package_monitor, portal_traffic, repository};
 pub use import::{FeedFile, import, import_all};
 pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};
 pub use province::Province;

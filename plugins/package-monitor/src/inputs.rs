@@ -1,0 +1,169 @@
+//! What a step reads: the enrolments of some customers in a month, and of these customers bills, use, tariffs and what earlier months left.
+
+use std::collections::HashMap;
+
+use backplane_sdk::{Context, Day, Month, Status};
+use serde::Deserialize;
+
+// Also those that no longer were in force, or not yet, when a bill line names them.
+const ENROLMENTS: &str = "
+SELECT enrolment_id, customer_id, package_id, channel_id, agent_id, CAST(at AS BIGINT) AS at, starts_on, ends_on, CAST(cancelled_at AS BIGINT) AS cancelled_at
+FROM enrolment
+WHERE customer_id > $3
+  AND ((starts_on <= $2 AND ends_on >= $1) OR enrolment_id IN (SELECT enrolment_id FROM charge WHERE month = $1 AND enrolment_id IS NOT NULL))
+ORDER BY customer_id, at, enrolment_id
+LIMIT $4";
+
+const BILLS: &str = "
+SELECT enrolment_id,
+       sum(CASE WHEN kind IN ('package', 'fee', 'refund', 'adjustment') THEN amount_fen ELSE 0 END) AS charged_fen,
+       sum(CASE WHEN kind = 'gift_credit' THEN amount_fen ELSE 0 END) AS gift_credit_fen
+FROM charge
+WHERE month = $1 AND enrolment_id IN (SELECT enrolment_id FROM enrolment WHERE customer_id > $2 AND customer_id <= $3)
+GROUP BY enrolment_id";
+
+const USE: &str = "
+SELECT customer_id, product_id, sum(events) AS events, sum(quantity) AS quantity, sum(seconds) AS seconds, sum(kb) AS kb
+FROM usage
+WHERE day >= $1 AND day <= $2 AND customer_id > $3 AND customer_id <= $4
+GROUP BY customer_id, product_id";
+
+// Of overlapping validity the later start wins: it is read last.
+const TARIFFS: &str = "
+SELECT s.customer_id, t.ordinary_voice_discount_permille AS permille
+FROM subscriber s JOIN tariff t ON t.tariff_id = s.tariff_id
+WHERE s.valid_from <= $1 AND (s.valid_to IS NULL OR s.valid_to > $1) AND t.valid_from <= $1 AND (t.valid_to IS NULL OR t.valid_to > $1)
+  AND s.customer_id > $2 AND s.customer_id <= $3
+ORDER BY s.customer_id, s.valid_from, t.valid_from";
+
+// A month without a row passes on what the one before it left.
+const CARRIED: &str = "
+SELECT enrolment_id, carried_fen
+FROM (SELECT enrolment_id, carried_fen, row_number() OVER (PARTITION BY enrolment_id ORDER BY month DESC) AS age
+      FROM package_monitor.enrolment_value
+      WHERE month < $1 AND NOT withdrawn AND customer_id > $2 AND customer_id <= $3) AS earlier
+WHERE age = 1 AND carried_fen < 0";
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct EnrolmentRow {
+    pub(crate) enrolment_id: String,
+    pub(crate) customer_id: i64,
+    pub(crate) package_id: String,
+    pub(crate) channel_id: String,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) at: i64,
+    pub(crate) starts_on: Day,
+    pub(crate) ends_on: Day,
+    pub(crate) cancelled_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct BillRow {
+    enrolment_id: String,
+    charged_fen: i64,
+    gift_credit_fen: i64,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct UseRow {
+    customer_id: i64,
+    pub(crate) product_id: String,
+    pub(crate) events: i64,
+    pub(crate) quantity: i64,
+    pub(crate) seconds: i64,
+    pub(crate) kb: i64,
+}
+
+#[derive(Deserialize)]
+struct TariffRow {
+    customer_id: i64,
+    permille: i64,
+}
+
+#[derive(Deserialize)]
+struct CarriedRow {
+    enrolment_id: String,
+    carried_fen: i64,
+}
+
+/// The lines of an enrolment's month, summed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BillSums {
+    pub(crate) charged_fen: i64,
+    pub(crate) gift_credit_fen: i64,
+}
+
+/// Where in the customers a step begins, and what it reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slice {
+    pub(crate) month: Month,
+    pub(crate) snapshot_id: i64,
+    /// Customers above this one.
+    pub(crate) after_customer: i64,
+}
+
+/// The inputs of a step.
+pub(crate) struct Inputs {
+    /// By customer, then in the order in which they claim use.
+    pub(crate) enrolments: Vec<EnrolmentRow>,
+    /// The last customer that is in.
+    pub(crate) to_customer: i64,
+    /// Whether customers are left after it.
+    pub(crate) more: bool,
+    pub(crate) bills: HashMap<String, BillSums>,
+    pub(crate) used: HashMap<i64, Vec<UseRow>>,
+    /// The ordinary discount on voice.
+    pub(crate) permille: HashMap<i64, i64>,
+    pub(crate) carried: HashMap<String, i64>,
+}
+
+impl Inputs {
+    pub(crate) fn read(context: &Context, slice: Slice, enrolments_max: i64) -> Result<Inputs, Status> {
+        let Slice { month, snapshot_id, after_customer } = slice;
+        let (first, last) = (month.first_day(), month.last_day());
+        let query = |sql: &'static str| context.warehouse().query(sql).pin(snapshot_id);
+        let mut rows_max = enrolments_max;
+        let (enrolments, more) = loop {
+            let found = query(ENROLMENTS).bind(first).bind(last).bind(after_customer).bind(rows_max).rows()?.into_vec()?;
+            match whole_customers(found, rows_max) {
+                Some(whole) => break whole,
+                // One customer has more than a step takes.
+                None => rows_max *= 2,
+            }
+        };
+        // Without more, also those without an enrolment belong to the slice: what an earlier valuation wrote of them is withdrawn.
+        let to_customer = if more { enrolments.last().map_or(i64::MAX, |enrolment: &EnrolmentRow| enrolment.customer_id) } else { i64::MAX };
+
+        let mut inputs =
+            Inputs { enrolments, to_customer, more, bills: HashMap::new(), used: HashMap::new(), permille: HashMap::new(), carried: HashMap::new() };
+        for row in query(BILLS).bind(month).bind(after_customer).bind(to_customer).rows::<BillRow>()? {
+            let BillRow { enrolment_id, charged_fen, gift_credit_fen } = row?;
+            inputs.bills.insert(enrolment_id, BillSums { charged_fen, gift_credit_fen });
+        }
+        for row in query(USE).bind(first).bind(last).bind(after_customer).bind(to_customer).rows::<UseRow>()? {
+            let row = row?;
+            inputs.used.entry(row.customer_id).or_default().push(row);
+        }
+        for row in query(TARIFFS).bind(first).bind(after_customer).bind(to_customer).rows::<TariffRow>()? {
+            let TariffRow { customer_id, permille } = row?;
+            inputs.permille.insert(customer_id, permille);
+        }
+        for row in query(CARRIED).bind(month).bind(after_customer).bind(to_customer).rows::<CarriedRow>()? {
+            let CarriedRow { enrolment_id, carried_fen } = row?;
+            inputs.carried.insert(enrolment_id, carried_fen);
+        }
+        Ok(inputs)
+    }
+}
+
+/// Leaves out the last customer when the limit may have cut off some of its enrolments, and says whether customers are left. `None` when there is no other customer.
+fn whole_customers(mut rows: Vec<EnrolmentRow>, rows_max: i64) -> Option<(Vec<EnrolmentRow>, bool)> {
+    let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows >= rows_max);
+    if !is_full {
+        return Some((rows, false));
+    }
+    let last = rows.last()?.customer_id;
+    let whole = rows.iter().position(|row| row.customer_id == last).filter(|whole| *whole > 0)?;
+    rows.truncate(whole);
+    Some((rows, true))
+}

@@ -1,0 +1,56 @@
+use backplane_sdk::{Context, Page, Status};
+use serde::Deserialize;
+
+use crate::{
+    month,
+    outputs::ValueRow,
+    proto::package_monitor::v1::{EnrolmentValue, ListEnrolmentsRequest, ListEnrolmentsResponse, Value},
+};
+
+const ENROLMENTS: &str = "
+SELECT enrolment_id, month, customer_id, package_id, channel_id, agent_id, joined_month, in_force, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen,
+       carried_fen, components, silent_components, under_used_components, withdrawn, revision
+FROM package_monitor.enrolment_value
+WHERE month = $1 AND NOT withdrawn
+  AND ($2 = '' OR package_id = $2) AND ($3 = '' OR channel_id = $3) AND ($4 = '' OR agent_id = $4)
+  AND (NOT $5 OR silent_components > 0) AND (NOT $6 OR silent_components + under_used_components > 0)
+ORDER BY virtual_fen DESC, enrolment_id
+LIMIT $7 OFFSET $8";
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(flatten)]
+    value: ValueRow,
+    revision: i64,
+}
+
+pub(crate) fn list(context: &Context, request: &ListEnrolmentsRequest) -> Result<ListEnrolmentsResponse, Status> {
+    let month = month::read("month", &request.month)?;
+    let filter = ListEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
+    let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
+    let ListEnrolmentsRequest { package_id, channel_id, agent_id, silent_only, under_used_only, .. } = request;
+    let query = context.warehouse().query(ENROLMENTS).bind(month).bind(package_id.as_str()).bind(channel_id.as_str()).bind(agent_id.as_str());
+    let query = query.bind(*silent_only).bind(*under_used_only).bind(page.limit()).bind(page.offset());
+    let mut rows = query.pin(snapshot_id).rows::<Row>()?.into_vec()?;
+    let next_page_token = page.cut(&mut rows, snapshot_id);
+    Ok(ListEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
+}
+
+fn enrolment(Row { value, revision }: Row) -> EnrolmentValue {
+    EnrolmentValue {
+        enrolment_id: value.enrolment_id,
+        customer_id: value.customer_id,
+        package_id: value.package_id,
+        channel_id: value.channel_id,
+        agent_id: value.agent_id.unwrap_or_default(),
+        joined_month: value.joined_month.to_string(),
+        value: Some(Value::from(value.parts)),
+        carried_fen: value.carried_fen,
+        components: value.components,
+        silent_components: value.silent_components,
+        under_used_components: value.under_used_components,
+        in_force: value.in_force,
+        revision,
+    }
+}

@@ -1,0 +1,54 @@
+use backplane_sdk::{Context, Month, Page, Status};
+use serde::Deserialize;
+
+use crate::{
+    month::VALUED,
+    proto::package_monitor::v1::{ListMonthsRequest, ListMonthsResponse, Month as MonthMessage, Value},
+    value::Parts,
+};
+
+const MONTHS: &str = "
+SELECT month, status, reason, configuration_revision, snapshot_id, enrolments, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, unmatched_lines,
+       unmatched_fen, revision
+FROM package_monitor.month
+ORDER BY month
+LIMIT $1 OFFSET $2";
+
+#[derive(Deserialize)]
+struct Row {
+    month: Month,
+    status: String,
+    reason: Option<String>,
+    configuration_revision: i64,
+    snapshot_id: i64,
+    enrolments: i64,
+    #[serde(flatten)]
+    parts: Parts,
+    unmatched_lines: i64,
+    unmatched_fen: i64,
+    revision: i64,
+}
+
+pub(crate) fn list(context: &Context, request: &ListMonthsRequest) -> Result<ListMonthsResponse, Status> {
+    let page = Page::read(context, request.page_size, &request.page_token, &ListMonthsRequest::default())?;
+    let rows = context.warehouse().query(MONTHS).bind(page.limit()).bind(page.offset()).pin(page.snapshot_id()).rows::<Row>()?;
+    let snapshot_id = rows.snapshot_id();
+    let mut rows = rows.into_vec()?;
+    let next_page_token = page.cut(&mut rows, snapshot_id);
+    Ok(ListMonthsResponse { months: rows.into_iter().map(month).collect(), next_page_token, snapshot_id })
+}
+
+fn month(row: Row) -> MonthMessage {
+    MonthMessage {
+        month: row.month.to_string(),
+        valued: row.status == VALUED,
+        reason: row.reason.unwrap_or_default(),
+        configuration_revision: row.configuration_revision,
+        input_snapshot_id: row.snapshot_id,
+        enrolments: row.enrolments,
+        value: Some(Value::from(row.parts)),
+        unmatched_lines: row.unmatched_lines,
+        unmatched_fen: row.unmatched_fen,
+        revision: row.revision,
+    }
+}

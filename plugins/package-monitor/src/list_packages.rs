@@ -1,0 +1,61 @@
+use backplane_sdk::{Context, Page, Status};
+use serde::Deserialize;
+
+use crate::{
+    month,
+    proto::package_monitor::v1::{ListPackagesRequest, ListPackagesResponse, PackageValue, Part, Value},
+    value::{Parts, SUMS},
+};
+
+// Of a package's names the one that was valid in the month, else the newest.
+const NAMES: &str = "
+SELECT package_id, name_zh
+FROM (SELECT package_id, name_zh,
+             row_number() OVER (PARTITION BY package_id ORDER BY (valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1)) DESC, valid_from DESC) AS place
+      FROM package) AS named
+WHERE place = 1";
+
+#[derive(Deserialize)]
+struct Row {
+    package_id: String,
+    name_zh: Option<String>,
+    enrolments: i64,
+    #[serde(flatten)]
+    parts: Parts,
+    silent_enrolments: i64,
+    under_used_enrolments: i64,
+}
+
+pub(crate) fn list(context: &Context, request: &ListPackagesRequest) -> Result<ListPackagesResponse, Status> {
+    let month = month::read("month", &request.month)?;
+    let filter = ListPackagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
+    let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
+    let part = match request.rank_by() {
+        Part::Unspecified | Part::Virtual => "virtual_fen",
+        Part::Gifted => "gifted_fen",
+        Part::Swapped => "swapped_fen",
+        Part::Real => "real_fen",
+    };
+    // The share is compared as a fraction of whole fen; doubles order any amounts below 2^53 fen as they are.
+    let sql = format!(
+        "WITH valued AS (
+           SELECT package_id, count(*) AS enrolments, {SUMS},
+                  count(*) FILTER (WHERE components > 0 AND silent_components = components) AS silent_enrolments,
+                  count(*) FILTER (WHERE silent_components + under_used_components > 0) AS under_used_enrolments
+           FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn GROUP BY package_id)
+         SELECT valued.*, named.name_zh
+         FROM valued LEFT JOIN ({NAMES}) AS named ON named.package_id = valued.package_id
+         ORDER BY CASE WHEN booked_fen > 0 THEN CAST({part} AS DOUBLE) / CAST(booked_fen AS DOUBLE) END DESC NULLS LAST, {part} DESC, valued.package_id
+         LIMIT $2 OFFSET $3"
+    );
+    let rows = context.warehouse().query(sql).bind(month).bind(page.limit()).bind(page.offset()).pin(snapshot_id).rows::<Row>()?;
+    let mut rows = rows.into_vec()?;
+    let next_page_token = page.cut(&mut rows, snapshot_id);
+    Ok(ListPackagesResponse { packages: rows.into_iter().map(package).collect(), next_page_token, snapshot_id })
+}
+
+fn package(row: Row) -> PackageValue {
+    let Row { package_id, name_zh, enrolments, parts, silent_enrolments, under_used_enrolments } = row;
+    PackageValue { package_id, name_zh: name_zh.unwrap_or_default(), enrolments, value: Some(Value::from(parts)), silent_enrolments, under_used_enrolments }
+}

@@ -1,0 +1,105 @@
+//! Which months are to be valued: those that never were, whose inputs are others now, or that come after such a one, since a month passes its carry on.
+
+use backplane_sdk::{
+    CallOptions, Context, Month, Status,
+    proto::ingest::v1::{IngestClient, ListCompletenessRequest},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{configuration::Configuration, month::VALUED};
+
+// Counts and sums of all that a valuation reads, per month that has bills or use, or was valued before.
+const INPUTS: &str = "
+WITH bill AS (
+  SELECT month, count(*) AS lines, count(enrolment_id) AS named, sum(amount_fen) AS fen
+  FROM charge GROUP BY month),
+used AS (
+  SELECT CAST(date_trunc('month', day) AS DATE) AS month, count(*) AS rows, sum(events) AS events, sum(quantity) AS quantity, sum(seconds) AS seconds, sum(kb) AS kb
+  FROM usage GROUP BY 1),
+month AS (
+  SELECT known.month, CAST(known.month + INTERVAL '1 month' AS DATE) AS next
+  FROM (SELECT month FROM bill UNION SELECT month FROM used UNION SELECT month FROM package_monitor.month) AS known),
+enrolled AS (
+  SELECT m.month, count(*) AS rows, sum(e.revision) AS revisions
+  FROM month m JOIN enrolment e ON e.starts_on < m.next AND e.ends_on >= m.month GROUP BY m.month),
+described AS (
+  SELECT m.month, count(*) AS rows, sum(s.revision) AS revisions
+  FROM month m JOIN subscriber s ON s.valid_from <= m.month AND (s.valid_to IS NULL OR s.valid_to > m.month) GROUP BY m.month),
+offered AS (
+  SELECT m.month, count(*) AS rows, sum(c.revision) AS revisions
+  FROM month m JOIN package_component c ON c.valid_from <= m.month AND (c.valid_to IS NULL OR c.valid_to > m.month) GROUP BY m.month),
+priced AS (
+  SELECT m.month, count(*) AS rows, sum(t.revision) AS revisions
+  FROM month m JOIN tariff t ON t.valid_from <= m.month AND (t.valid_to IS NULL OR t.valid_to > m.month) GROUP BY m.month)
+SELECT m.month,
+       coalesce(enrolled.rows, 0) AS enrolments,
+       concat_ws('/', coalesce(b.lines, 0), coalesce(b.named, 0), coalesce(b.fen, 0), coalesce(used.rows, 0), coalesce(used.events, 0), coalesce(used.quantity, 0), coalesce(used.seconds, 0),
+                 coalesce(used.kb, 0), coalesce(enrolled.rows, 0), coalesce(enrolled.revisions, 0), coalesce(described.rows, 0), coalesce(described.revisions, 0),
+                 coalesce(offered.rows, 0), coalesce(offered.revisions, 0), coalesce(priced.rows, 0), coalesce(priced.revisions, 0)) AS inputs
+FROM month m
+LEFT JOIN bill b ON b.month = m.month
+LEFT JOIN used ON used.month = m.month
+LEFT JOIN enrolled ON enrolled.month = m.month
+LEFT JOIN described ON described.month = m.month
+LEFT JOIN offered ON offered.month = m.month
+LEFT JOIN priced ON priced.month = m.month
+ORDER BY m.month";
+
+const STATES: &str = "SELECT month, status, configuration_revision, inputs FROM package_monitor.month";
+
+#[derive(Deserialize)]
+struct InputsRow {
+    month: Month,
+    enrolments: i64,
+    inputs: String,
+}
+
+#[derive(Deserialize)]
+struct StateRow {
+    month: Month,
+    status: String,
+    configuration_revision: i64,
+    inputs: String,
+}
+
+/// A month that is to be valued, and what it was like when that was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    pub(crate) month: Month,
+    /// Enrolments whose term touches the month, to show how far the job is.
+    pub(crate) enrolments: i64,
+    pub(crate) inputs: String,
+}
+
+/// The months from the first that is stale, oldest first; with `from`, from that one, stale or not.
+pub(crate) fn months(context: &Context, from: Option<Month>, to: Option<Month>) -> Result<Vec<Planned>, Status> {
+    let found = context.warehouse().query(INPUTS).rows::<InputsRow>()?;
+    let snapshot_id = found.snapshot_id();
+    let found = found.into_vec()?;
+    let states = context.warehouse().query(STATES).pin(snapshot_id).rows::<StateRow>()?.into_vec()?;
+    let is_current = |row: &InputsRow| {
+        let of_configuration = |state: &StateRow| state.configuration_revision == context.configuration_revision();
+        states.iter().any(|state| state.month == row.month && state.status == VALUED && state.inputs == row.inputs && of_configuration(state))
+    };
+    let first = match from {
+        Some(from) => found.iter().position(|row| row.month >= from),
+        None => found.iter().position(|row| !is_current(row)),
+    };
+    let planned = found.into_iter().skip(first.unwrap_or(usize::MAX)).filter(|row| to.is_none_or(|to| row.month <= to));
+    Ok(planned.map(|InputsRow { month, enrolments, inputs }| Planned { month, enrolments, inputs }).collect())
+}
+
+/// What of a month's feeds is not in, in words; `None` when all of it is.
+pub(crate) fn missing(context: &Context, month: Month, configuration: &Configuration) -> Result<Option<String>, Status> {
+    let feeds = configuration.bill_feeds.iter().chain(&configuration.use_feeds).cloned().collect();
+    let request = ListCompletenessRequest { month: month.period(), feeds };
+    let answer = IngestClient::new(context).list_completeness(&CallOptions::default(), &request)?;
+    let of_city = answer.rows.into_iter().filter(|row| row.city == context.city() && !row.complete);
+    let problems: Vec<String> = of_city
+        .map(|row| match (row.missing.as_slice(), row.rows_waiting) {
+            ([], waiting) => format!("{waiting} rows of {} wait for their number", row.feed),
+            (missing, _) => format!("{} lacks {}", row.feed, missing.join(", ")),
+        })
+        .collect();
+    Ok((!problems.is_empty()).then(|| problems.join("; ")))
+}

@@ -1,0 +1,202 @@
+//! The job and the methods over answers that the warehouse would give: what is asked of it, what is written, and what our own code makes of it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::HashMap;
+
+use backplane_sdk::{
+    CallOptions, Code, Context, Day, Month, Status,
+    arrow_array::RecordBatch,
+    job::{JobsClient, RunRequest, RunResponse},
+    proto::{
+        ingest::v1::{Completeness, ListCompletenessRequest, ListCompletenessResponse},
+        warehouse::v1::Parameter,
+    },
+    testing::FakeKernel,
+    warehouse::Columns,
+};
+
+use crate::{
+    Plugin,
+    components::ByPackage,
+    inputs::{BillSums, EnrolmentRow, Inputs},
+    proto::package_monitor::v1::{ListPackageGroupsRequest, ListPackagesRequest, PackageMonitorClient},
+    valuation,
+};
+
+fn day(text: &str) -> Day {
+    text.parse().unwrap()
+}
+
+fn month(text: &str) -> Month {
+    text.parse().unwrap()
+}
+
+/// A month of the plan as the warehouse counts it.
+fn inputs_of(months: &[&str]) -> RecordBatch {
+    Columns::of(months).day("month", |text| month(text).first_day()).integer("enrolments", |_| 3).text("inputs", |_| "7/7/100").batch().unwrap()
+}
+
+fn no_states() -> RecordBatch {
+    let none: [&str; 0] = [];
+    Columns::of(&none)
+        .day("month", |text| month(text).first_day())
+        .text("status", |text| text)
+        .integer("configuration_revision", |_| 1)
+        .text("inputs", |text| text)
+        .batch()
+        .unwrap()
+}
+
+fn unmatched() -> RecordBatch {
+    Columns::of(&[()]).integer("lines", |()| 2).integer("fen", |()| 900).batch().unwrap()
+}
+
+/// A warehouse with one month of bills that nobody valued, and no enrolment.
+fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
+    let nothing: [(); 0] = [];
+    let columns = Columns::of(&nothing);
+    Ok(match sql {
+        sql if sql.contains("concat_ws") => inputs_of(&["2026-03"]),
+        sql if sql.contains("FROM package_monitor.month") => no_states(),
+        sql if sql.contains("AS lines") => unmatched(),
+        sql if sql.contains("FROM package_component") => columns
+            .text("component_id", |()| "")
+            .text("package_id", |()| "")
+            .text("product_id", |()| "")
+            .text("role", |()| "")
+            .integer("list_price_fen", |()| 0)
+            .optional_integer("entitlement", |()| None)
+            .text("measure", |()| "")
+            .batch()?,
+        _ => columns.integer("customer_id", |()| 0).batch()?,
+    })
+}
+
+fn kernel(missing: &'static [&'static str]) -> FakeKernel {
+    let completeness = move |request: ListCompletenessRequest| {
+        assert_eq!(request.month, "202603");
+        let row = |feed: String| {
+            let missing: Vec<String> = if feed == "misc.usage" { missing.iter().map(|day| (*day).to_owned()).collect() } else { Vec::new() };
+            Completeness { feed, city: "441900".to_owned(), complete: missing.is_empty(), missing, ..Completeness::default() }
+        };
+        Ok(ListCompletenessResponse { rows: request.feeds.into_iter().map(row).collect() })
+    };
+    let kernel = FakeKernel::new().plugin::<Plugin>().plugin_id("package-monitor").snapshot(41).on_query(empty_month);
+    kernel.on_unary("/backplane.ingest.v1.Ingest/ListCompleteness", completeness)
+}
+
+/// Runs the job to its end.
+fn run(context: &Context) -> Result<RunResponse, Status> {
+    let mut request = RunRequest { job: "value-months".to_owned(), run_id: "r1".to_owned(), ..RunRequest::default() };
+    loop {
+        let step = JobsClient::new(context).run(&CallOptions::default(), &request)?;
+        if step.cursor.is_empty() {
+            return Ok(step);
+        }
+        request.cursor = step.cursor;
+        request.step += 1;
+        assert!(request.step < 20, "it comes to an end");
+    }
+}
+
+#[test]
+fn a_month_without_all_of_its_feeds_is_not_valued_and_says_what_is_missing() {
+    let (kernel, context) = kernel(&["20260330", "20260331"]).start("441900");
+    let last = run(&context).unwrap();
+    assert_eq!(last.result_json, r#"{"valued":[],"not_valued":["2026-03"],"enrolments":0}"#);
+    let appends = kernel.appends();
+    assert_eq!(appends.len(), 1);
+    assert_eq!((appends[0].dataset.as_str(), appends[0].idempotency_key.as_str()), ("package_monitor.month", "r1/1/month"));
+    let written = String::from_utf8_lossy(&appends[0].ipc).into_owned();
+    assert!(written.contains("not_valued") && written.contains("misc.usage lacks 20260330, 20260331"), "{written}");
+}
+
+#[test]
+fn a_complete_month_is_valued_and_every_query_reads_one_snapshot() {
+    let (kernel, context) = kernel(&[]).start("441900");
+    let last = run(&context).unwrap();
+    assert_eq!(last.result_json, r#"{"valued":["2026-03"],"not_valued":[],"enrolments":0}"#);
+    let pinned: Vec<i64> = kernel.queries().iter().filter(|query| query.sql.contains("customer_id")).map(|query| query.snapshot_id).collect();
+    assert!(pinned.len() > 5 && pinned.iter().all(|snapshot_id| *snapshot_id == 41), "{pinned:?}");
+}
+
+#[test]
+fn a_month_without_figures_is_refused() {
+    let context = kernel(&[]).context("441900");
+    let client = PackageMonitorClient::new(&context);
+    let ask = |month: &str| client.list_packages(&CallOptions::default(), &ListPackagesRequest { month: month.to_owned(), ..ListPackagesRequest::default() });
+    let refused = ask("2026-03").unwrap_err();
+    assert_eq!((refused.code(), refused.reason()), (Code::FailedPrecondition, "MONTH_NOT_VALUED"));
+    assert!(refused.message().contains("2026-03 is not valued"), "{refused}");
+    let wrong = ask("202603").unwrap_err();
+    assert_eq!((wrong.code(), wrong.reason(), wrong.places()["field"].as_str()), (Code::InvalidArgument, "FIELD_INVALID", "month"));
+}
+
+#[test]
+fn a_span_of_months_that_makes_no_sense_is_refused() {
+    let context = kernel(&[]).context("441900");
+    let client = PackageMonitorClient::new(&context);
+    for (package_id, from, to, field) in [
+        ("", "2026-01", "2026-02", "package_id"),
+        ("p1", "2026-02", "2026-01", "to_month"),
+        ("p1", "2023-01", "2026-01", "to_month"),
+        ("p1", "x", "2026-01", "from_month"),
+    ] {
+        let request = ListPackageGroupsRequest {
+            package_id: package_id.to_owned(),
+            from_month: from.to_owned(),
+            to_month: to.to_owned(),
+            ..ListPackageGroupsRequest::default()
+        };
+        let refused = client.list_package_groups(&CallOptions::default(), &request).unwrap_err();
+        assert_eq!((refused.reason(), refused.places()["field"].as_str()), ("FIELD_INVALID", field), "{refused}");
+    }
+}
+
+fn enrolment(id: &str, customer_id: i64, starts_on: &str, ends_on: &str) -> EnrolmentRow {
+    EnrolmentRow {
+        enrolment_id: id.to_owned(),
+        customer_id,
+        package_id: "p1".to_owned(),
+        channel_id: "store".to_owned(),
+        agent_id: None,
+        at: 0,
+        starts_on: day(starts_on),
+        ends_on: day(ends_on),
+        cancelled_at: None,
+    }
+}
+
+fn inputs(enrolments: Vec<EnrolmentRow>, bills: &[(&str, i64)]) -> Inputs {
+    let bills = bills.iter().map(|(id, charged_fen)| ((*id).to_owned(), BillSums { charged_fen: *charged_fen, gift_credit_fen: 0 })).collect();
+    Inputs { enrolments, to_customer: i64::MAX, more: false, bills, used: HashMap::new(), permille: HashMap::new(), carried: HashMap::new() }
+}
+
+#[test]
+fn a_month_has_rows_for_what_is_in_force_or_named_by_a_line() {
+    let over = enrolment("over", 1, "2025-01-01", "2026-02-28");
+    let named = enrolment("named", 1, "2025-01-01", "2026-02-28");
+    let last_day = enrolment("last day", 2, "2025-01-01", "2026-03-01");
+    let first_day = enrolment("first day", 3, "2026-03-31", "2027-03-30");
+    // 2026-02-28 16:00 UTC is midnight of 1 March in Shanghai; a microsecond before it is February.
+    let cancelled = |at| EnrolmentRow { cancelled_at: Some(at), ..enrolment("cancelled", 4, "2025-01-01", "2026-12-31") };
+    let midnight = 1_772_294_400_000_000;
+    for (cancelled_at, expected) in [(midnight, vec!["named", "last day", "first day", "cancelled"]), (midnight - 1, vec!["named", "last day", "first day"])] {
+        let rows = vec![over.clone(), named.clone(), last_day.clone(), first_day.clone(), cancelled(cancelled_at)];
+        let valued = valuation::value(month("2026-03"), &inputs(rows, &[("named", 500)]), &ByPackage::none(), "0.3".parse().unwrap());
+        let ids: Vec<&str> = valued.enrolments.iter().map(|row| row.enrolment_id.as_str()).collect();
+        assert_eq!(ids, expected);
+        assert_eq!((valued.enrolments[0].in_force, valued.enrolments[0].parts.real_fen), (false, 500), "without a component all is real");
+    }
+}
+
+#[test]
+fn what_is_found_no_more_is_withdrawn() {
+    let rows = vec![enrolment("e1", 1, "2026-01-01", "2026-12-31"), enrolment("e2", 1, "2026-01-01", "2026-12-31")];
+    let value =
+        |rows: Vec<EnrolmentRow>| valuation::value(month("2026-03"), &inputs(rows, &[("e1", 700), ("e2", 300)]), &ByPackage::none(), "0.3".parse().unwrap());
+    let (earlier, mut now) = (value(rows.clone()), value(rows[..1].to_vec()));
+    valuation::withdraw(&mut now, earlier);
+    let rows: Vec<(&str, i64, bool)> = now.enrolments.iter().map(|row| (row.enrolment_id.as_str(), row.parts.booked_fen, row.withdrawn)).collect();
+    assert_eq!(rows, [("e1", 700, false), ("e2", 0, true)]);
+}

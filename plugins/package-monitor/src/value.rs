@@ -1,0 +1,54 @@
+use std::ops::AddAssign;
+
+use package_valuation::MonthValue;
+use serde::{Deserialize, Serialize};
+
+use crate::proto::package_monitor::v1::Value;
+
+/// The columns of a value, to be summed.
+pub(crate) const SUMS: &str = "sum(booked_fen) AS booked_fen, sum(real_fen) AS real_fen, sum(virtual_fen) AS virtual_fen, sum(gifted_fen) AS gifted_fen, \
+                               sum(swapped_fen) AS swapped_fen";
+
+/// An amount in its four parts, in fen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parts {
+    pub(crate) booked_fen: i64,
+    pub(crate) real_fen: i64,
+    pub(crate) virtual_fen: i64,
+    pub(crate) gifted_fen: i64,
+    pub(crate) swapped_fen: i64,
+}
+
+impl From<&MonthValue> for Parts {
+    fn from(value: &MonthValue) -> Parts {
+        Parts {
+            booked_fen: signed(value.booked_fen),
+            real_fen: signed(value.real_fen),
+            virtual_fen: signed(value.virtual_fen),
+            gifted_fen: signed(value.gifted_fen),
+            swapped_fen: signed(value.swapped_fen),
+        }
+    }
+}
+
+impl AddAssign for Parts {
+    fn add_assign(&mut self, other: Parts) {
+        self.booked_fen += other.booked_fen;
+        self.real_fen += other.real_fen;
+        self.virtual_fen += other.virtual_fen;
+        self.gifted_fen += other.gifted_fen;
+        self.swapped_fen += other.swapped_fen;
+    }
+}
+
+impl From<Parts> for Value {
+    fn from(parts: Parts) -> Value {
+        let Parts { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen } = parts;
+        Value { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen }
+    }
+}
+
+/// Amounts and counts in a row are signed; each came from one.
+pub(crate) fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}

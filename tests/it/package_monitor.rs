@@ -1,0 +1,263 @@
+//! package-monitor on the sample province, through the doors: the job's figures against the bills, against the generator's answer key, and after late lines.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
+
+use backplane_tests::{FeedFile, Kernel, Province, import, import_all, package_monitor};
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+
+/// Huizhou and Dongguan, which piloted it.
+const HUIZHOU: &str = "441300";
+const DONGGUAN: &str = "441900";
+const LIST_MONTHS: &str = "package_monitor.v1.PackageMonitor/ListMonths";
+const LIST_PACKAGES: &str = "package_monitor.v1.PackageMonitor/ListPackages";
+
+/// What the plugin reads comes from these feeds; the numbers first.
+const FEEDS: [&str; 9] =
+    ["boss.number", "boss.subscriber", "boss.package", "boss.component", "boss.tariff", "boss.enrolment", "boss.charge", "misc.usage", "base.activity"];
+
+/// A kernel with the province's files of the two cities, and the plugin enabled in both.
+async fn kernel() -> Kernel {
+    let wasm = std::fs::read(package_monitor()).unwrap();
+    let (province, kernel) = (Province::least(), Kernel::start().await);
+    let mut groups: BTreeMap<_, Vec<FeedFile>> = BTreeMap::new();
+    let is_read = |city: &str, feed: &str| FEEDS.contains(&feed) && [HUIZHOU, DONGGUAN, "440000"].contains(&city);
+    for total in province.summary.files.iter().filter(|total| is_read(&total.city, total.feed) && !total.file.starts_with("late/")) {
+        groups.entry((total.feed != "boss.number", total.feed, &total.city)).or_default().push(province.file(total));
+    }
+    import_all(&kernel.call, groups.into_values().collect(), 4, |_, _| true).await.unwrap();
+    let version = kernel.install(&wasm).await.unwrap();
+    for city in [HUIZHOU, DONGGUAN] {
+        kernel.enable(&version, city).await.unwrap();
+    }
+    kernel
+}
+
+fn value_months(kernel: &Kernel, city: &str, parameters: &str) -> Value {
+    let outcome = kernel.cli_ok(&["plugin", "job", "package-monitor", "value-months", parameters, "--in", city, "--json"]);
+    let outcome: Value = serde_json::from_str(&outcome).unwrap();
+    assert_eq!(outcome["finished"], true, "{outcome}");
+    serde_json::from_str(outcome["resultJson"].as_str().unwrap()).unwrap()
+}
+
+fn call(kernel: &Kernel, city: &str, method: &str, request: &Value) -> Value {
+    serde_json::from_str(&kernel.cli_ok(&["plugin", "call", method, &request.to_string(), "--city", city])).unwrap()
+}
+
+/// The rows of a query as JSON objects.
+fn rows(kernel: &Kernel, city: &str, sql: &str) -> Vec<Value> {
+    let answer: Value = serde_json::from_str(&kernel.cli_ok(&["query", sql, "--city", city, "--json"])).unwrap();
+    answer["rows"].as_array().unwrap().clone()
+}
+
+fn whole(value: &Value) -> i64 {
+    value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok())).unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[tokio::test]
+async fn the_months_of_two_cities_are_valued_to_the_fen() {
+    let kernel = kernel().await;
+    for city in [HUIZHOU, DONGGUAN] {
+        let outcome = value_months(&kernel, city, "{}");
+        assert_eq!(outcome["valued"].as_array().unwrap().len(), 12, "{outcome}");
+        every_amount_is_the_sum_of_its_parts(&kernel, city);
+        booked_is_what_the_bills_say(&kernel, city);
+        silent_and_under_used_are_those_of_the_key(&kernel, city);
+        lists_sum_to_their_month(&kernel, city);
+        // Nothing is stale: nothing is done again.
+        assert_eq!(value_months(&kernel, city, "{}")["valued"], json!([]));
+        let before = whole(&rows(&kernel, city, REVISIONS)[0]["n"]);
+        value_months(&kernel, city, r#"{"from": "2026-01", "to": "2026-02"}"#);
+        assert_eq!(whole(&rows(&kernel, city, REVISIONS)[0]["n"]), before, "the same figures again restate no enrolment");
+    }
+    a_late_line_restates_its_month_and_those_after_it(&kernel, DONGGUAN).await;
+    a_month_that_is_not_complete_has_no_figures(&kernel, HUIZHOU).await;
+}
+
+const REVISIONS: &str = "select sum(revision) as n from package_monitor.enrolment_value";
+
+fn every_amount_is_the_sum_of_its_parts(kernel: &Kernel, city: &str) {
+    let wrong = "select count(*) as n from package_monitor.enrolment_value
+                 where booked_fen <> real_fen + virtual_fen + gifted_fen + swapped_fen or least(real_fen, virtual_fen, gifted_fen, swapped_fen) < 0";
+    assert_eq!(whole(&rows(kernel, city, wrong)[0]["n"]), 0);
+    let parts = "select count(*) as n from
+                   (select enrolment_id, month, sum(allocated_fen) as allocated, sum(virtual_fen) as unused
+                    from package_monitor.component_value group by 1, 2) c
+                 join package_monitor.enrolment_value v on v.enrolment_id = c.enrolment_id and v.month = c.month
+                 where c.allocated <> v.booked_fen or c.unused <> v.virtual_fen";
+    assert_eq!(whole(&rows(kernel, city, parts)[0]["n"]), 0);
+}
+
+/// Another route to the booked amounts: every line in the order of months, carried by hand.
+fn booked_is_what_the_bills_say(kernel: &Kernel, city: &str) {
+    let lines = rows(
+        kernel,
+        city,
+        "select c.enrolment_id, left(cast(c.month as varchar), 7) as month, sum(case when c.kind in ('package', 'fee', 'refund', 'adjustment') then c.amount_fen else 0 end) as fen
+         from charge c join enrolment e on e.enrolment_id = c.enrolment_id group by 1, 2",
+    );
+    let mut bills: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for line in &lines {
+        bills.insert((line["enrolment_id"].as_str().unwrap().to_owned(), line["month"].as_str().unwrap().to_owned()), whole(&line["fen"]));
+    }
+    let valued = rows(
+        kernel,
+        city,
+        "select enrolment_id, left(cast(month as varchar), 7) as month, booked_fen, carried_fen from package_monitor.enrolment_value where not withdrawn order by 1, 2",
+    );
+    let (mut carried, mut named) = (BTreeMap::<String, i64>::new(), BTreeSet::new());
+    for value in &valued {
+        let key = (value["enrolment_id"].as_str().unwrap().to_owned(), value["month"].as_str().unwrap().to_owned());
+        let sum = bills.get(&key).copied().unwrap_or(0) + carried.get(&key.0).copied().unwrap_or(0);
+        assert_eq!((whole(&value["booked_fen"]), whole(&value["carried_fen"])), (sum.max(0), sum.min(0)), "{key:?}");
+        carried.insert(key.0.clone(), sum.min(0));
+        named.insert(key);
+    }
+    assert!(bills.keys().all(|key| named.contains(key)), "every enrolment that a line names has a row in that month");
+    assert!(valued.len() > 100, "{} rows", valued.len());
+}
+
+/// The generator judged each component while it wrote the use; the plugin read bills and files.
+fn silent_and_under_used_are_those_of_the_key(kernel: &Kernel, city: &str) {
+    let path = Province::least().path().join(format!("answer-key/silent.{city}.csv.gz"));
+    let mut key = String::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut key).unwrap();
+    let planted: BTreeSet<String> = key.lines().skip(1).map(str::to_owned).collect();
+    let found = rows(
+        kernel,
+        city,
+        "select c.enrolment_id, left(cast(c.month as varchar), 7) as month, c.component_id, c.used, c.entitlement, c.state
+         from package_monitor.component_value c join package_monitor.enrolment_value v on v.enrolment_id = c.enrolment_id and v.month = c.month
+         where c.state in ('silent', 'under_used') and v.in_force",
+    );
+    let found: BTreeSet<String> = found
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            let entitlement = whole(&row["entitlement"]);
+            let entitlement = if entitlement == 0 { String::new() } else { entitlement.to_string() };
+            format!("{},{},{},{},{entitlement},{}", text("enrolment_id"), text("month"), text("component_id"), whole(&row["used"]), text("state"))
+        })
+        .collect();
+    let (missed, invented): (Vec<_>, Vec<_>) = (planted.difference(&found).take(5).collect(), found.difference(&planted).take(5).collect());
+    assert!(missed.is_empty() && invented.is_empty(), "of {} planted, missed {missed:?}, invented {invented:?}", planted.len());
+    assert!(planted.len() > 100, "{}", planted.len());
+}
+
+fn lists_sum_to_their_month(kernel: &Kernel, city: &str) {
+    let months = call(kernel, city, LIST_MONTHS, &json!({}));
+    let march = months["months"].as_array().unwrap().iter().find(|month| month["month"] == "2026-03").unwrap().clone();
+    assert_eq!((&march["valued"], &march["revision"]), (&json!(true), &json!("1")), "{march}");
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    let (mut page_token, mut shares) = (String::new(), Vec::new());
+    loop {
+        let page = call(kernel, city, LIST_PACKAGES, &json!({"month": "2026-03", "pageSize": 7, "pageToken": page_token}));
+        for package in page["packages"].as_array().unwrap() {
+            assert_ne!(package["nameZh"], "", "{package}");
+            for part in ["bookedFen", "realFen", "virtualFen", "giftedFen", "swappedFen"] {
+                *sums.entry(part).or_default() += whole(&package["value"][part]);
+            }
+            *sums.entry("enrolments").or_default() += whole(&package["enrolments"]);
+            shares.push(whole(&package["value"]["virtualFen"]) as f64 / whole(&package["value"]["bookedFen"]).max(1) as f64);
+        }
+        page_token = page["nextPageToken"].as_str().unwrap().to_owned();
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for (part, sum) in &sums {
+        let of_month = if *part == "enrolments" { whole(&march["enrolments"]) } else { whole(&march["value"][*part]) };
+        assert_eq!(*sum, of_month, "{part}");
+    }
+    assert!(shares.is_sorted_by(|one, other| one >= other) && shares.len() > 3, "{shares:?}");
+
+    let package = call(kernel, city, LIST_PACKAGES, &json!({"month": "2026-03", "pageSize": 1}))["packages"][0].clone();
+    let of_package = json!({"month": "2026-03", "packageId": package["packageId"], "pageSize": 1000});
+    let enrolments = call(kernel, city, "package_monitor.v1.PackageMonitor/ListEnrolments", &of_package);
+    let drilled: i64 = enrolments["enrolments"].as_array().unwrap().iter().map(|row| whole(&row["value"]["virtualFen"])).sum();
+    assert_eq!(drilled, whole(&package["value"]["virtualFen"]), "a figure is the sum of its subscribers");
+    for grouping in ["GROUPING_MONTH", "GROUPING_CHANNEL", "GROUPING_AGENT", "GROUPING_COHORT"] {
+        let groups = json!({"packageId": package["packageId"], "fromMonth": "2026-03", "toMonth": "2026-03", "groupBy": grouping});
+        let groups = call(kernel, city, "package_monitor.v1.PackageMonitor/ListPackageGroups", &groups);
+        let booked: i64 = groups["groups"].as_array().unwrap().iter().map(|group| whole(&group["value"]["bookedFen"])).sum();
+        assert_eq!(booked, whole(&package["value"]["bookedFen"]), "{grouping}");
+    }
+}
+
+async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city: &str) {
+    let revisions = || -> BTreeMap<String, i64> {
+        let months = call(kernel, city, LIST_MONTHS, &json!({}));
+        let months = months["months"].as_array().unwrap().iter();
+        months.map(|month| (month["month"].as_str().unwrap().to_owned(), whole(&month["revision"]))).collect()
+    };
+    let before = revisions();
+    let some = "select e.enrolment_id, e.customer_id, v.booked_fen from package_monitor.enrolment_value v join enrolment e on e.enrolment_id = v.enrolment_id
+                where v.month = date '2026-05-01' and v.booked_fen > 0 order by 1 limit 1";
+    let some = rows(kernel, city, some).remove(0);
+    let (enrolment, customer, booked) = (some["enrolment_id"].as_str().unwrap(), whole(&some["customer_id"]), whole(&some["booked_fen"]));
+    // A refund of more than what was booked, posted much later: the rest is carried into June.
+    let refund = booked + 300;
+    let line =
+        format!(r#"{{"bill_id": "late-1", "line_no": 1, "customer_id": {customer}, "month": "2026-05-01", "fen": -{refund}, "enrolment_id": "{enrolment}"}}"#);
+    append_charge(kernel, city, &serde_json::from_str(&line).unwrap()).await;
+
+    let outcome = value_months(kernel, city, "{}");
+    let months: Vec<&str> = outcome["valued"].as_array().unwrap().iter().map(|month| month.as_str().unwrap()).collect();
+    let from_may: Vec<&str> = before.keys().map(String::as_str).filter(|month| *month >= "2026-05").collect();
+    assert_eq!(months, from_may);
+    let after = format!(
+        "select left(cast(month as varchar), 7) as month, booked_fen, carried_fen, revision from package_monitor.enrolment_value where enrolment_id = '{enrolment}' and month >= date '2026-05-01' order by 1"
+    );
+    let after = rows(kernel, city, &after);
+    assert_eq!((whole(&after[0]["booked_fen"]), whole(&after[0]["carried_fen"]), whole(&after[0]["revision"])), (0, -300, 2), "{after:?}");
+    every_amount_is_the_sum_of_its_parts(kernel, city);
+    booked_is_what_the_bills_say(kernel, city);
+    let restated = revisions();
+    assert_eq!(restated["2026-04"], before["2026-04"]);
+    assert_eq!(restated["2026-05"], before["2026-05"] + 1, "the month says that it was restated");
+}
+
+/// A refund line, as billing would append it.
+async fn append_charge(kernel: &Kernel, city: &str, line: &Value) {
+    use arrow_array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use std::sync::Arc;
+    let text = |value: &str| Arc::new(StringArray::from(vec![value.to_owned()])) as ArrayRef;
+    let number = |value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
+    // 1 May 2026 and noon of 20 November 2026, UTC.
+    let batch = RecordBatch::try_from_iter([
+        ("bill_id", text(line["bill_id"].as_str().unwrap())),
+        ("line_no", number(1)),
+        ("customer_id", number(whole(&line["customer_id"]))),
+        ("month", Arc::new(Date32Array::from(vec![20_574])) as ArrayRef),
+        ("posted_at", Arc::new(TimestampMicrosecondArray::from(vec![1_795_176_000_000_000]).with_timezone("UTC"))),
+        ("enrolment_id", text(line["enrolment_id"].as_str().unwrap())),
+        ("item", text("late")),
+        ("amount_fen", number(whole(&line["fen"]))),
+        ("kind", text("refund")),
+    ]);
+    let batch = batch.unwrap();
+    let mut ipc = Vec::new();
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut ipc, &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let append = backplane_proto::ingest::v1::AppendRequest { dataset: "charge".to_owned(), ipc: ipc.into(), idempotency_key: "late-1".to_owned() };
+    kernel.call.in_city(city).ingest().append(append).await.unwrap();
+}
+
+/// A month of which a file was taken back is not valued any more, and says which; with the file again it is.
+async fn a_month_that_is_not_complete_has_no_figures(kernel: &Kernel, city: &str) {
+    let province = Province::least();
+    let bills = province.summary.files.iter().find(|total| total.feed == "boss.charge" && total.city == city && total.file.contains("202604")).unwrap();
+    kernel.cli_ok(&["feed", "retract", "boss.charge", "--period", "202604", "--reason", "a test", "--city", city]);
+    let outcome = value_months(kernel, city, r#"{"from": "2026-04"}"#);
+    assert_eq!(outcome["not_valued"], json!(["2026-04"]), "{outcome}");
+    let refusal = kernel.cli_err(&["plugin", "call", LIST_PACKAGES, r#"{"month": "2026-04"}"#, "--city", city]);
+    assert!(refusal.contains("MONTH_NOT_VALUED") && refusal.contains("boss.charge lacks 202604"), "{refusal}");
+    import(&kernel.call, &province.file(bills)).await.unwrap();
+    assert!(value_months(kernel, city, "{}")["valued"].as_array().unwrap().contains(&json!("2026-04")));
+    call(kernel, city, LIST_PACKAGES, &json!({"month": "2026-04"}));
+    booked_is_what_the_bills_say(kernel, city);
+}
