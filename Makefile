@@ -17,7 +17,7 @@ PYTHON := $(CARGO_TARGET_DIR)/python
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
 
-demo: build ## Ingest the sample province and an access log, load portal-traffic, open the doors, stay in the foreground (CUSTOMERS, SEED, LOG=path, LISTEN=address)
+demo: build ## Ingest the sample province and an access log, load two plugins, open the doors, stay in the foreground (CUSTOMERS, SEED, LOG=path, LISTEN=address)
 	$(BACKPLANE) demo --customers $(CUSTOMERS) --seed $(SEED) --log $(LOG) --listen $(LISTEN)
 
 demo-check: build ## Run the commands that the demo prints on a small province, and exit
@@ -44,6 +44,7 @@ build: toolchain ## The kernel and the command line
 
 plugins: build ## The plugins of this repository as .wasm files
 	$(BACKPLANE) plugin build plugins/portal-traffic
+	$(BACKPLANE) plugin build plugins/package-monitor
 
 # What the tests need of the machine and nothing here installs: said at the start, not after the build.
 tools:

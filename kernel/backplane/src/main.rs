@@ -37,7 +37,7 @@ struct Arguments {
 enum Command {
     /// Run the kernel in the foreground
     Serve(serve::ServeArguments),
-    /// Run a kernel with sample data and the plugin portal-traffic, and print commands to type
+    /// Run a kernel with sample data and two plugins, and print commands to type
     Demo(demo::DemoArguments),
     /// Write, install, enable and call plugins
     #[command(subcommand)]

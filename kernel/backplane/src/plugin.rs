@@ -14,6 +14,7 @@ use kernel_base::City;
 pub(crate) use build::build;
 pub(crate) use call::call;
 pub(crate) use install::install;
+pub(crate) use job::run_job;
 pub(crate) use lifecycle::{enable, plugins};
 
 use crate::{client::Connection, output::say};

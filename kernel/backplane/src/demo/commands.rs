@@ -31,6 +31,8 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
     let (late_feed, late_period) = province.late_file()?;
     let late_month: String = late_period.chars().take(6).collect();
     let late = province.late.display();
+    // Late in another city: Foshan's month is whole.
+    let valued_month = late_month.split_at_checked(4).map_or_else(String::new, |(year, month)| format!("{year}-{month}"));
     let administrator = setup.administrator.token.as_deref().unwrap_or_default();
     let (from, to) = setup.period().await?;
     let request = format!(r#"{{"from": "{from}", "to": "{to}"}}"#);
@@ -86,6 +88,15 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
             shell: format!(r#"{binary} query --address {address} --token {foshan} "{sql}""#),
             needs: None,
             expected: Expected::Answer("requests".to_owned()),
+            figures_of: None,
+        },
+        DemoCommand {
+            what: "what Foshan's marketing packages are worth, those first of which most was paid for and never used (package-monitor)",
+            shell: format!(
+                r#"{binary} plugin call --address {address} --token {foshan} package_monitor.v1.PackageMonitor/ListPackages '{{"month": "{valued_month}", "pageSize": 3}}'"#
+            ),
+            needs: None,
+            expected: Expected::Answer("\"virtualFen\"".to_owned()),
             figures_of: None,
         },
         DemoCommand {

@@ -20,7 +20,10 @@ use crate::{client::Connection, feed, output::say, plugin, query, user::auth};
 
 /// What may be done with the plugin's figures: its own permission, and what it reads on the caller's behalf.
 const ANALYST: (&str, &[&str]) = ("portal-analyst", &["portal_traffic.read", "warehouse.query", "dataset.read:interaction", "dataset.read:city"]);
-/// May ask SQL and not the plugin.
+/// The same of marketing packages.
+const PACKAGE_ANALYST: (&str, &[&str]) =
+    ("package-analyst", &["package_monitor.read", "warehouse.query", "dataset.read:package", "dataset.read:package_monitor.*"]);
+/// May ask SQL and no plugin.
 const READER: (&str, &[&str]) = ("warehouse-reader", &["warehouse.query", "dataset.read:interaction"]);
 
 // Limit: life of the demo's tokens. The demo issues new ones when they are over.
@@ -29,13 +32,13 @@ const TOKEN_LIFE_SECONDS: i64 = 30 * 24 * 3_600;
 /// A service account of the demo: id, role, city.
 pub(super) struct Account {
     pub(super) id: &'static str,
-    role: &'static str,
+    roles: &'static [&'static str],
     pub(super) city: &'static str,
 }
 
-pub(super) const FOSHAN: Account = Account { id: "foshan-service", role: ANALYST.0, city: "440600" };
-pub(super) const DONGGUAN: Account = Account { id: "dongguan-service", role: ANALYST.0, city: "441900" };
-pub(super) const WITHOUT_RIGHT: Account = Account { id: "foshan-reader", role: READER.0, city: "440600" };
+pub(super) const FOSHAN: Account = Account { id: "foshan-service", roles: &[ANALYST.0, PACKAGE_ANALYST.0], city: "440600" };
+pub(super) const DONGGUAN: Account = Account { id: "dongguan-service", roles: &[ANALYST.0, PACKAGE_ANALYST.0], city: "441900" };
+pub(super) const WITHOUT_RIGHT: Account = Account { id: "foshan-reader", roles: &[READER.0], city: "440600" };
 
 /// The demo's kernel as its administrator sees it, and the tokens that a rerun uses again.
 pub(super) struct Setup {
@@ -102,10 +105,19 @@ impl Setup {
         Ok(())
     }
 
+    /// Has package-monitor value what is not valued yet.
+    pub(super) async fn value_months(&self) -> anyhow::Result<()> {
+        for city in [FOSHAN.city, DONGGUAN.city] {
+            let outcome = plugin::run_job(&self.administrator, "package-monitor", "value-months", "", city.parse()?).await?;
+            say(format!("    {city}: {}", outcome.message));
+        }
+        Ok(())
+    }
+
     /// Makes the accounts with their roles, and tokens where an earlier run's are gone or over.
     pub(super) async fn issue_tokens(&mut self) -> anyhow::Result<()> {
         let mut client = auth(&self.administrator).await?;
-        for (role_id, permissions) in [ANALYST, READER] {
+        for (role_id, permissions) in [ANALYST, PACKAGE_ANALYST, READER] {
             let permissions = permissions.iter().map(|permission| (*permission).to_owned()).collect();
             let role = Role { role_id: role_id.to_owned(), display_name: String::new(), permissions };
             existing_is_fine(client.create_role(CreateRoleRequest { role: Some(role) }).await)?;
@@ -114,7 +126,10 @@ impl Setup {
             let id = account.id.to_owned();
             let request = CreatePrincipalRequest { principal_id: id.clone(), kind: PrincipalKind::Service.into(), display_name: String::new() };
             existing_is_fine(client.create_principal(request).await)?;
-            client.grant_role(GrantRoleRequest { principal_id: id.clone(), role_id: account.role.to_owned(), cities: vec![account.city.to_owned()] }).await?;
+            for role in account.roles {
+                let cities = vec![account.city.to_owned()];
+                client.grant_role(GrantRoleRequest { principal_id: id.clone(), role_id: (*role).to_owned(), cities }).await?;
+            }
             let mine = Connection { token: self.tokens.by_account.get(&id).cloned(), ..self.administrator.clone() };
             let still_good = mine.token.is_some() && auth(&mine).await?.who_am_i(backplane_proto::auth::v1::WhoAmIRequest {}).await.is_ok();
             if !still_good {

@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: JobArguments) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the kernel refuses it, or a step fails.
-async fn run_job(connection: &Connection, plugin: &str, job: &str, parameters: &str, city: City) -> anyhow::Result<RunJobResponse> {
+pub(crate) async fn run_job(connection: &Connection, plugin: &str, job: &str, parameters: &str, city: City) -> anyhow::Result<RunJobResponse> {
     // The city stands in the request; the token of a whole province need not be held to it.
     let connection = Connection { timeout_seconds: connection.timeout_seconds.max(JOB_SECONDS), ..connection.clone() };
     let request = RunJobRequest { plugin_id: plugin.to_owned(), city: city.to_string(), job: job.to_owned(), parameters_json: parameters.to_owned() };
