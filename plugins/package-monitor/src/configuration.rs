@@ -9,6 +9,7 @@ pub(crate) struct Configuration {
     under_used_below: String,
     pub(crate) bill_feeds: Vec<String>,
     pub(crate) use_feeds: Vec<String>,
+    pub(crate) waiting_rows_permille_max: i64,
     pub(crate) enrolments_per_step: i64,
 }
 
@@ -19,6 +20,7 @@ impl Default for Configuration {
             under_used_below: "0.3".to_owned(),
             bill_feeds: feeds(["boss.charge", "boss.enrolment"]),
             use_feeds: feeds(["misc.usage", "base.activity"]),
+            waiting_rows_permille_max: 1,
             enrolments_per_step: 10_000,
         }
     }

@@ -57,6 +57,8 @@ struct Current {
     snapshot_id: i64,
     after_customer: i64,
     enrolments: i64,
+    /// Rows of use that waited for their number when it was begun.
+    waiting_rows: i64,
     parts: Parts,
 }
 
@@ -102,11 +104,20 @@ pub(crate) fn run(context: &Context, request: &RunRequest) -> Result<RunResponse
 
 /// Begins a month, or says why it is not valued.
 fn begin(context: &Context, request: &RunRequest, planned: Planned, cursor: &mut Cursor) -> Result<Option<Current>, Status> {
-    let Planned { month, enrolments, inputs } = planned;
+    let completeness = plan::completeness(context, &planned, &Configuration::of(context)?)?;
+    let Planned { month, enrolments, inputs, .. } = planned;
     let probe = context.warehouse().query(UNMATCHED).bind(month).rows::<Unmatched>()?;
-    let current = Current { month, inputs, snapshot_id: probe.snapshot_id(), after_customer: i64::MIN, enrolments: 0, parts: Parts::default() };
+    let current = Current {
+        month,
+        inputs,
+        snapshot_id: probe.snapshot_id(),
+        after_customer: i64::MIN,
+        enrolments: 0,
+        waiting_rows: completeness.waiting_rows,
+        parts: Parts::default(),
+    };
     probe.one()?;
-    match plan::missing(context, month, &Configuration::of(context)?)? {
+    match completeness.missing {
         None => Ok(Some(current)),
         Some(missing) => {
             log::info(format_args!("{month} is not valued: {missing}"));
@@ -157,6 +168,7 @@ fn write_month(context: &Context, request: &RunRequest, current: &Current, reaso
         .integer("virtual_fen", |current| current.parts.virtual_fen)
         .integer("gifted_fen", |current| current.parts.gifted_fen)
         .integer("swapped_fen", |current| current.parts.swapped_fen)
+        .integer("waiting_rows", |current| current.waiting_rows)
         .integer("unmatched_lines", |_| unmatched.lines)
         .integer("unmatched_fen", |_| unmatched.fen);
     context.warehouse().append(MONTHS, &request.key("month"), &columns.batch()?).map(drop)

@@ -8,8 +8,8 @@ use crate::{
 };
 
 const MONTHS: &str = "
-SELECT month, status, reason, configuration_revision, snapshot_id, enrolments, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, unmatched_lines,
-       unmatched_fen, revision
+SELECT month, status, reason, configuration_revision, snapshot_id, enrolments, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, waiting_rows,
+       unmatched_lines, unmatched_fen, revision
 FROM package_monitor.month
 ORDER BY month
 LIMIT $1 OFFSET $2";
@@ -24,6 +24,7 @@ struct Row {
     enrolments: i64,
     #[serde(flatten)]
     parts: Parts,
+    waiting_rows: i64,
     unmatched_lines: i64,
     unmatched_fen: i64,
     revision: i64,
@@ -47,6 +48,7 @@ fn month(row: Row) -> MonthMessage {
         input_snapshot_id: row.snapshot_id,
         enrolments: row.enrolments,
         value: Some(Value::from(row.parts)),
+        waiting_rows: row.waiting_rows,
         unmatched_lines: row.unmatched_lines,
         unmatched_fen: row.unmatched_fen,
         revision: row.revision,

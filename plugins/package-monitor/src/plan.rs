@@ -33,6 +33,7 @@ priced AS (
   FROM month m JOIN tariff t ON t.valid_from <= m.month AND (t.valid_to IS NULL OR t.valid_to > m.month) GROUP BY m.month)
 SELECT m.month,
        coalesce(enrolled.rows, 0) AS enrolments,
+       coalesce(used.rows, 0) AS use_rows,
        concat_ws('/', coalesce(b.lines, 0), coalesce(b.named, 0), coalesce(b.fen, 0), coalesce(used.rows, 0), coalesce(used.events, 0), coalesce(used.quantity, 0), coalesce(used.seconds, 0),
                  coalesce(used.kb, 0), coalesce(enrolled.rows, 0), coalesce(enrolled.revisions, 0), coalesce(described.rows, 0), coalesce(described.revisions, 0),
                  coalesce(offered.rows, 0), coalesce(offered.revisions, 0), coalesce(priced.rows, 0), coalesce(priced.revisions, 0)) AS inputs
@@ -51,6 +52,7 @@ const STATES: &str = "SELECT month, status, configuration_revision, inputs FROM 
 struct InputsRow {
     month: Month,
     enrolments: i64,
+    use_rows: i64,
     inputs: String,
 }
 
@@ -68,6 +70,8 @@ pub(crate) struct Planned {
     pub(crate) month: Month,
     /// Enrolments whose term touches the month, to show how far the job is.
     pub(crate) enrolments: i64,
+    /// Rows of use, against which those that wait for their number are few or many.
+    use_rows: i64,
     pub(crate) inputs: String,
 }
 
@@ -86,20 +90,31 @@ pub(crate) fn months(context: &Context, from: Option<Month>, to: Option<Month>) 
         None => found.iter().position(|row| !is_current(row)),
     };
     let planned = found.into_iter().skip(first.unwrap_or(usize::MAX)).filter(|row| to.is_none_or(|to| row.month <= to));
-    Ok(planned.map(|InputsRow { month, enrolments, inputs }| Planned { month, enrolments, inputs }).collect())
+    Ok(planned.map(|InputsRow { month, enrolments, use_rows, inputs }| Planned { month, enrolments, use_rows, inputs }).collect())
 }
 
-/// What of a month's feeds is not in, in words; `None` when all of it is.
-pub(crate) fn missing(context: &Context, month: Month, configuration: &Configuration) -> Result<Option<String>, Status> {
+/// How far a month's feeds are in.
+pub(crate) struct Completeness {
+    /// What is missing, in words; `None` when the month can be valued.
+    pub(crate) missing: Option<String>,
+    /// Rows that wait for their number.
+    pub(crate) waiting_rows: i64,
+}
+
+/// Asks whether a month's feeds are in: all files, and of the rows that wait for their number no more than the configuration allows. Some numbers are nobody's for ever.
+pub(crate) fn completeness(context: &Context, planned: &Planned, configuration: &Configuration) -> Result<Completeness, Status> {
     let feeds = configuration.bill_feeds.iter().chain(&configuration.use_feeds).cloned().collect();
-    let request = ListCompletenessRequest { month: month.period(), feeds };
-    let answer = IngestClient::new(context).list_completeness(&CallOptions::default(), &request)?;
-    let of_city = answer.rows.into_iter().filter(|row| row.city == context.city() && !row.complete);
-    let problems: Vec<String> = of_city
-        .map(|row| match (row.missing.as_slice(), row.rows_waiting) {
-            ([], waiting) => format!("{waiting} rows of {} wait for their number", row.feed),
-            (missing, _) => format!("{} lacks {}", row.feed, missing.join(", ")),
-        })
-        .collect();
-    Ok((!problems.is_empty()).then(|| problems.join("; ")))
+    let request = ListCompletenessRequest { month: planned.month.period(), feeds };
+    let rows = IngestClient::new(context).list_completeness(&CallOptions::default(), &request)?.rows;
+    let of_city = || rows.iter().filter(|row| row.city == context.city());
+    let mut problems: Vec<String> =
+        of_city().filter(|row| !row.missing.is_empty()).map(|row| format!("{} lacks {}", row.feed, row.missing.join(", "))).collect();
+    let waiting_rows: i64 = of_city().map(|row| row.rows_waiting).sum();
+    let permille_max = configuration.waiting_rows_permille_max;
+    if waiting_rows.saturating_mul(1_000) > permille_max.saturating_mul(planned.use_rows.saturating_add(waiting_rows)) {
+        problems.push(format!(
+            "{waiting_rows} rows wait for their number, more than {permille_max} in a thousand: load the assignments, or look at the quarantine"
+        ));
+    }
+    Ok(Completeness { missing: (!problems.is_empty()).then(|| problems.join("; ")), waiting_rows })
 }

@@ -33,7 +33,13 @@ fn month(text: &str) -> Month {
 
 /// A month of the plan as the warehouse counts it.
 fn inputs_of(months: &[&str]) -> RecordBatch {
-    Columns::of(months).day("month", |text| month(text).first_day()).integer("enrolments", |_| 3).text("inputs", |_| "7/7/100").batch().unwrap()
+    Columns::of(months)
+        .day("month", |text| month(text).first_day())
+        .integer("enrolments", |_| 3)
+        .integer("use_rows", |_| 5_000)
+        .text("inputs", |_| "7/7/100")
+        .batch()
+        .unwrap()
 }
 
 fn no_states() -> RecordBatch {
@@ -73,11 +79,23 @@ fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
 }
 
 fn kernel(missing: &'static [&'static str]) -> FakeKernel {
+    kernel_with(missing, 0)
+}
+
+fn kernel_with(missing: &'static [&'static str], rows_waiting: i64) -> FakeKernel {
     let completeness = move |request: ListCompletenessRequest| {
         assert_eq!(request.month, "202603");
         let row = |feed: String| {
             let missing: Vec<String> = if feed == "misc.usage" { missing.iter().map(|day| (*day).to_owned()).collect() } else { Vec::new() };
-            Completeness { feed, city: "441900".to_owned(), complete: missing.is_empty(), missing, ..Completeness::default() }
+            let rows_waiting = if feed == "misc.usage" { rows_waiting } else { 0 };
+            Completeness {
+                feed,
+                city: "441900".to_owned(),
+                complete: missing.is_empty() && rows_waiting == 0,
+                missing,
+                rows_waiting,
+                ..Completeness::default()
+            }
         };
         Ok(ListCompletenessResponse { rows: request.feeds.into_iter().map(row).collect() })
     };
@@ -109,6 +127,19 @@ fn a_month_without_all_of_its_feeds_is_not_valued_and_says_what_is_missing() {
     assert_eq!((appends[0].dataset.as_str(), appends[0].idempotency_key.as_str()), ("package_monitor.month", "r1/1/month"));
     let written = String::from_utf8_lossy(&appends[0].ipc).into_owned();
     assert!(written.contains("not_valued") && written.contains("misc.usage lacks 20260330, 20260331"), "{written}");
+}
+
+#[test]
+fn some_rows_may_wait_for_their_number_and_not_many() {
+    // Of 5,000 rows of use.
+    for (rows_waiting, valued) in [(5, true), (6, false)] {
+        let last = run(&kernel_with(&[], rows_waiting).context("441900")).unwrap();
+        assert_eq!(last.result_json.contains(r#""valued":["2026-03"]"#), valued, "{rows_waiting}: {}", last.result_json);
+    }
+    let (kernel, context) = kernel_with(&[], 600).configuration(r#"{"waiting_rows_permille_max": 100}"#).start("441900");
+    run(&context).unwrap();
+    let written = String::from_utf8_lossy(&kernel.appends()[0].ipc).into_owned();
+    assert!(written.contains("600 rows wait for their number, more than 100 in a thousand"), "{written}");
 }
 
 #[test]
