@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use backplane_proto::plugin::v1::{Deployment, EnablePluginRequest};
-use kernel_base::{CallContext, City, Permission, PluginId};
+use kernel_base::{CallContext, City, Permission, PluginId, Rights, Scope};
 use kernel_storage::DeploymentRow;
 use tracing::info;
 
-use crate::{Host, HostError, Manifest, present};
+use crate::{Host, HostError, Manifest, effective_rights::DeploymentRights, present};
 
 impl Host {
     /// Makes a version answer calls in a city, in place of the one that does.
@@ -14,7 +14,11 @@ impl Host {
         let city: City = request.city.parse()?;
         context.require("plugin.enable", None, city)?;
         let version = self.version_row(plugin.as_str(), &request.version).await?;
-        let granted = check_granted(&Manifest::parse(&version.manifest)?, &request.granted)?;
+        let manifest = Manifest::parse(&version.manifest)?;
+        let granted = check_granted(&manifest, &request.granted)?;
+        if !manifest.jobs.is_empty() {
+            self.check_grantor(context, &granted, city)?;
+        }
         let compiled = self.inner.versions.installed(&version.digest).await?;
         let configuration = compiled.configuration.check(&request.configuration_json)?;
 
@@ -36,6 +40,19 @@ impl Host {
         self.activate(self.deployment_of(&row).await?);
         info!(plugin = row.plugin_id, version = row.version, city = row.city, revision = row.revision, by = row.enabled_by, "a plugin was enabled");
         Ok(present::deployment(&row))
+    }
+}
+
+impl Host {
+    /// A job acts for nobody, so nobody's rights bound it but those of whoever grants.
+    fn check_grantor(&self, context: &CallContext, granted: &[String], city: City) -> Result<(), HostError> {
+        let rights = DeploymentRights::new(granted.to_vec(), city);
+        let all = rights.intersection(&Arc::new(Rights::new([(Permission::everything(), Scope::city(city))])), &self.inner.access, city);
+        let held = rights.intersection(&context.rights, &self.inner.access, city);
+        if held.rights == all.rights {
+            return Ok(());
+        }
+        Err(HostError::GrantorLacks { caller: context.caller_id().to_owned(), city: city.to_string() })
     }
 }
 

@@ -20,6 +20,12 @@ pub enum HostError {
     SectionMissing { section: &'static str },
     #[error("the plugin writes {dataset} and brings no contract of it: write datasets/{dataset}.yaml beside plugin.toml, and build again")]
     ContractMissing { dataset: String },
+    #[error("the contract of {dataset} has the name '{name}': write name: {dataset}, and build again")]
+    ContractNamed { dataset: String, name: String },
+    #[error(
+        "the plugin has jobs, which run with what is granted here and for no caller, and '{caller}' does not hold all of that in {city}: have it enabled by who does"
+    )]
+    GrantorLacks { caller: String, city: String },
     #[error("the plugin brings a contract of {dataset}, which it does not write: add [[writes]] with that dataset to plugin.toml, or take the contract out")]
     ContractUnasked { dataset: String },
     #[error("{plugin} {version} has no job '{job}'; it has {jobs}: name one of them")]
@@ -100,6 +106,7 @@ impl Fault for HostError {
             | HostError::SectionMissing { .. }
             | HostError::ContractMissing { .. }
             | HostError::ContractUnasked { .. }
+            | HostError::ContractNamed { .. }
             | HostError::DescriptorsInvalid { .. }
             | HostError::SchemaInvalid { .. }
             | HostError::PackageTooLarge { .. }
@@ -113,7 +120,7 @@ impl Fault for HostError {
             HostError::JobRunning { .. } => Code::Aborted,
             HostError::NotEnabled { .. } => Code::Unimplemented,
             HostError::CapabilitiesMissing { .. } | HostError::DepthExceeded { .. } | HostError::Cycle { .. } => Code::FailedPrecondition,
-            HostError::CallNotGranted { .. } => Code::PermissionDenied,
+            HostError::CallNotGranted { .. } | HostError::GrantorLacks { .. } => Code::PermissionDenied,
             HostError::Saturated { .. } | HostError::MessageTooLarge { .. } => Code::ResourceExhausted,
             HostError::DeadlinePassed => Code::DeadlineExceeded,
             HostError::ShuttingDown => Code::Unavailable,
@@ -131,9 +138,12 @@ impl Fault for HostError {
             HostError::NotAComponent { .. } => Reason::PluginNotAComponent,
             HostError::WorldUnsupported { .. } => Reason::PluginWorldUnsupported,
             HostError::ImportUnknown { .. } => Reason::PluginImportUnknown,
-            HostError::ManifestInvalid { .. } | HostError::SectionMissing { .. } | HostError::ContractMissing { .. } | HostError::ContractUnasked { .. } => {
-                Reason::PluginManifestInvalid
-            }
+            HostError::ManifestInvalid { .. }
+            | HostError::SectionMissing { .. }
+            | HostError::ContractMissing { .. }
+            | HostError::ContractUnasked { .. }
+            | HostError::ContractNamed { .. } => Reason::PluginManifestInvalid,
+            HostError::GrantorLacks { .. } => Reason::PermissionMissing,
             HostError::JobRunning { .. } => Reason::JobRunning,
             HostError::DescriptorsInvalid { .. } => Reason::PluginDescriptorsInvalid,
             HostError::SchemaInvalid { .. } | HostError::ConfigurationInvalid { .. } => Reason::ConfigurationInvalid,
@@ -164,7 +174,9 @@ impl Fault for HostError {
             HostError::ManifestInvalid { line, column, .. } => {
                 vec![("file", "plugin.toml".to_owned()), ("line", line.to_string()), ("column", column.to_string())]
             }
-            HostError::ContractMissing { dataset } | HostError::ContractUnasked { dataset } => vec![("dataset", dataset.clone())],
+            HostError::ContractMissing { dataset } | HostError::ContractUnasked { dataset } | HostError::ContractNamed { dataset, .. } => {
+                vec![("dataset", dataset.clone())]
+            }
             HostError::JobUnknown { plugin, version, .. } => vec![("plugin", plugin.clone()), ("version", version.clone()), ("field", "job".to_owned())],
             HostError::PluginNotEnabled { plugin, city } => vec![("plugin", plugin.clone()), ("city", city.clone())],
             HostError::JobRunning { plugin, city, job } => vec![("plugin", plugin.clone()), ("city", city.clone()), ("job", job.clone())],

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
@@ -76,6 +77,28 @@ fn check_datasets(manifest: &str, datasets: &BTreeMap<String, String>) -> Result
     }
 }
 
+/// That each contract is of the dataset that it is given for: the warehouse goes by the name inside.
+fn check_names(datasets: &BTreeMap<String, String>) -> Result<(), HostError> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+
+    for (dataset, contract) in datasets {
+        match serde_saphyr::from_str::<Named>(contract) {
+            Ok(Named { name }) if name == *dataset => {}
+            Ok(Named { name }) => return Err(HostError::ContractNamed { dataset: dataset.clone(), name: name.chars().take(80).collect() }),
+            Err(error) => {
+                return Err(HostError::ContractNamed {
+                    dataset: dataset.clone(),
+                    name: format!("unreadable ({})", error.to_string().lines().next().unwrap_or_default()),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads the sections of a package. Checks that it is a component, not that it can run.
 ///
 /// # Errors
@@ -90,6 +113,7 @@ pub fn read(wasm: &[u8]) -> Result<Package, HostError> {
     let manifest = text(MANIFEST, manifest)?;
     let datasets = sections.datasets.into_iter().map(|(name, contract)| Ok((name.to_owned(), text(name, contract)?))).collect::<Result<_, HostError>>()?;
     check_datasets(&manifest, &datasets)?;
+    check_names(&datasets)?;
     Ok(Package {
         manifest,
         datasets,

@@ -82,6 +82,10 @@ impl Host {
         context: &CallContext,
         request: RunJobRequest,
     ) -> Result<impl Stream<Item = Result<RunJobResponse, Status>> + Send + use<>, HostError> {
+        if context.actor.is_some() {
+            let problem = "a plugin runs no jobs: they hold the places that its own calls wait for; have them run by a person or a service".to_owned();
+            return Err(HostError::Field { field: "plugin_id", problem });
+        }
         let plugin: PluginId = request.plugin_id.parse()?;
         let city: City = request.city.parse()?;
         context.require("plugin.run", None, city)?;
@@ -118,6 +122,12 @@ impl Run {
         let now = Instant::now();
         if now >= self.deadline {
             return Err(HostError::DeadlinePassed.into());
+        }
+        // What was disabled, or enabled otherwise, ends its jobs.
+        let (plugin, city) = (self.deployment.plugin(), self.city);
+        let deployed = self.host.inner.deployments.of_plugin(plugin, city);
+        if !deployed.is_some_and(|deployed| Arc::ptr_eq(&deployed, &self.deployment)) {
+            return Err(HostError::PluginNotEnabled { plugin: plugin.to_string(), city: city.to_string() }.into());
         }
         let context = CallContext { deadline: self.deadline.min(now + STEP_TIMEOUT), ..self.account.clone() };
         let answer = self.host.call_deployment(&self.deployment, context, self.city, RUN, &self.request.encode_to_vec()).await?;

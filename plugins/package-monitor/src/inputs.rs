@@ -41,7 +41,8 @@ const CARRIED: &str = "
 SELECT enrolment_id, carried_fen
 FROM (SELECT enrolment_id, carried_fen, row_number() OVER (PARTITION BY enrolment_id ORDER BY month DESC) AS age
       FROM package_monitor.enrolment_value
-      WHERE month < $1 AND NOT withdrawn AND customer_id > $2 AND customer_id <= $3) AS earlier
+      WHERE month < $1 AND NOT withdrawn AND customer_id > $2 AND customer_id <= $3
+        AND month IN (SELECT month FROM package_monitor.month WHERE status = 'valued')) AS earlier
 WHERE age = 1 AND carried_fen < 0";
 
 #[derive(Debug, Clone, Deserialize)]

@@ -19,6 +19,8 @@ use crate::{
     value::{Parts, signed},
 };
 
+/// GB/T 2260 code of the province as a whole.
+const PROVINCE: &str = "440000";
 const MONTHS: &str = "package_monitor.month";
 
 const UNMATCHED: &str = "
@@ -77,6 +79,9 @@ struct Unmatched {
 }
 
 pub(crate) fn run(context: &Context, request: &RunRequest) -> Result<RunResponse, Status> {
+    if context.city() == PROVINCE {
+        return Err(Status::field_invalid("city", "city: months are valued city by city, from each one's own bills and use: run the job in a city"));
+    }
     let mut cursor: Cursor = request.cursor()?;
     if !cursor.planned {
         let Parameters { from, to } = request.parameters()?;

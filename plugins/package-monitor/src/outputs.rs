@@ -86,7 +86,8 @@ impl ComponentRow {
 
 /// What was written of a step's customers before.
 pub(crate) fn earlier(context: &Context, slice: Slice, to_customer: i64) -> Result<Valued, Status> {
-    let query = |sql: &'static str| context.warehouse().query(sql).bind(slice.month).bind(slice.after_customer).bind(to_customer).pin(slice.snapshot_id);
+    // The newest, with what this run wrote: an enrolment that was moved from one customer to another is then found under the new one, and not withdrawn.
+    let query = |sql: &'static str| context.warehouse().query(sql).bind(slice.month).bind(slice.after_customer).bind(to_customer);
     Ok(Valued { enrolments: query(EARLIER_VALUES).rows()?.into_vec()?, components: query(EARLIER_COMPONENTS).rows()?.into_vec()? })
 }
 

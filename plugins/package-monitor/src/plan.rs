@@ -11,10 +11,13 @@ use crate::{configuration::Configuration, month::VALUED};
 // Counts and sums of all that a valuation reads, per month that has bills or use, or was valued before.
 const INPUTS: &str = "
 WITH bill AS (
-  SELECT month, count(*) AS lines, count(enrolment_id) AS named, sum(amount_fen) AS fen
+  SELECT month, count(*) AS lines, count(enrolment_id) AS named, sum(amount_fen) AS fen, count(DISTINCT enrolment_id) AS enrolments,
+         sum(amount_fen * (customer_id % 10007)) AS by_customer, sum(CASE WHEN kind = 'gift_credit' THEN amount_fen ELSE 0 END) AS gift_fen,
+         sum(CASE WHEN kind = 'discount' THEN amount_fen ELSE 0 END) AS discount_fen
   FROM charge GROUP BY month),
 used AS (
-  SELECT CAST(date_trunc('month', day) AS DATE) AS month, count(*) AS rows, sum(events) AS events, sum(quantity) AS quantity, sum(seconds) AS seconds, sum(kb) AS kb
+  SELECT CAST(date_trunc('month', day) AS DATE) AS month, count(*) AS rows, sum(events) AS events, sum(quantity) AS quantity, sum(seconds) AS seconds, sum(kb) AS kb,
+         sum((events + quantity + seconds + kb) * (customer_id % 10007)) AS by_customer
   FROM usage GROUP BY 1),
 month AS (
   SELECT known.month, CAST(known.month + INTERVAL '1 month' AS DATE) AS next
@@ -34,7 +37,8 @@ priced AS (
 SELECT m.month,
        coalesce(enrolled.rows, 0) AS enrolments,
        coalesce(used.rows, 0) AS use_rows,
-       concat_ws('/', coalesce(b.lines, 0), coalesce(b.named, 0), coalesce(b.fen, 0), coalesce(used.rows, 0), coalesce(used.events, 0), coalesce(used.quantity, 0), coalesce(used.seconds, 0),
+       concat_ws('/', coalesce(b.lines, 0), coalesce(b.named, 0), coalesce(b.fen, 0), coalesce(b.enrolments, 0), coalesce(b.by_customer, 0),
+                 coalesce(b.gift_fen, 0), coalesce(b.discount_fen, 0), coalesce(used.by_customer, 0), coalesce(used.rows, 0), coalesce(used.events, 0), coalesce(used.quantity, 0), coalesce(used.seconds, 0),
                  coalesce(used.kb, 0), coalesce(enrolled.rows, 0), coalesce(enrolled.revisions, 0), coalesce(described.rows, 0), coalesce(described.revisions, 0),
                  coalesce(offered.rows, 0), coalesce(offered.revisions, 0), coalesce(priced.rows, 0), coalesce(priced.revisions, 0)) AS inputs
 FROM month m
@@ -46,7 +50,7 @@ LEFT JOIN offered ON offered.month = m.month
 LEFT JOIN priced ON priced.month = m.month
 ORDER BY m.month";
 
-const STATES: &str = "SELECT month, status, configuration_revision, inputs FROM package_monitor.month";
+const STATES: &str = "SELECT month, status, configuration_revision, snapshot_id, inputs FROM package_monitor.month";
 
 #[derive(Deserialize)]
 struct InputsRow {
@@ -61,6 +65,7 @@ struct StateRow {
     month: Month,
     status: String,
     configuration_revision: i64,
+    snapshot_id: i64,
     inputs: String,
 }
 
@@ -83,7 +88,10 @@ pub(crate) fn months(context: &Context, from: Option<Month>, to: Option<Month>) 
     let states = context.warehouse().query(STATES).pin(snapshot_id).rows::<StateRow>()?.into_vec()?;
     let is_current = |row: &InputsRow| {
         let of_configuration = |state: &StateRow| state.configuration_revision == context.configuration_revision();
-        states.iter().any(|state| state.month == row.month && state.status == VALUED && state.inputs == row.inputs && of_configuration(state))
+        // One that was valued after it may have left something else to it: the run that should have gone on was stopped.
+        let is_after_earlier = |state: &StateRow| !states.iter().any(|earlier| earlier.month < state.month && earlier.snapshot_id > state.snapshot_id);
+        let of_month = states.iter().find(|state| state.month == row.month);
+        of_month.is_some_and(|state| state.status == VALUED && state.inputs == row.inputs && of_configuration(state) && is_after_earlier(state))
     };
     let first = match from {
         Some(from) => found.iter().position(|row| row.month >= from),

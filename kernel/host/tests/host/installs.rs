@@ -207,3 +207,13 @@ async fn a_version_says_which_jobs_it_has() {
     assert_eq!(names, ["count-up-to-three", "never-comes-to-end", "asking", "t"]);
     assert_eq!((version.jobs[0].title_zh.as_str(), version.jobs[0].title_en.as_str()), ("任务", "Job"));
 }
+
+#[tokio::test]
+async fn a_contract_of_another_dataset_is_refused() {
+    let world = World::new().await;
+    for contract in ["name: subscriber\npurpose: one", "{\"name\": \"subscriber\",\n\"purpose\": \"\nname: demo.daily\"}", "purpose: none"] {
+        let refused = world.install(with_contract("0.1.0", contract)).await;
+        assert_fails(refused, InvalidArgument, Reason::PluginManifestInvalid, "write name: demo.daily");
+    }
+    assert!(world.warehouse.contracts.lock().unwrap().is_empty());
+}

@@ -1,7 +1,7 @@
 //! Jobs: run by the host alone, as the deployment's own account, step by step.
 
 use backplane_proto::{
-    plugin::v1::{RunJobRequest, RunJobResponse, plugins_client::PluginsClient},
+    plugin::v1::{EnablePluginRequest, RunJobRequest, RunJobResponse, plugins_client::PluginsClient},
     v1::Reason,
 };
 use tonic::{Code, Status, Streaming};
@@ -116,4 +116,34 @@ async fn the_provinces_deployment_runs_a_job_for_one_citys_rows() {
     let request = RunJobRequest { plugin_id: "whole".to_owned(), city: DONGGUAN.to_owned(), job: ASKING.to_owned(), ..RunJobRequest::default() };
     world.plugins().run_job(request).await.unwrap().into_inner().message().await.unwrap().unwrap();
     assert_eq!(world.rights_at(DESCRIBE), format!("warehouse.query@{DONGGUAN}"));
+}
+
+#[tokio::test]
+async fn a_plugin_with_jobs_is_granted_no_more_than_its_grantor_holds() {
+    let world = World::new().await;
+    let rest = format!("calls = [\"{DESCRIBE}\"]\n[[reads]]\ndataset = \"interaction\"\n{}", jobs());
+    let version = world.install(crate::guests::package_of(&crate::guests::behaviours(), "demo", "0.1.0", &rest)).await.unwrap();
+    let enable = async |permissions: &[&str]| {
+        let request = EnablePluginRequest {
+            plugin_id: "demo".to_owned(),
+            version: String::new(),
+            city: FOSHAN.to_owned(),
+            granted: version.capabilities.clone(),
+            configuration_json: String::new(),
+        };
+        PluginsClient::new(world.bus.acting(caller("mei", permissions, &[FOSHAN]))).enable_plugin(request).await.map(drop)
+    };
+    for lacking in [&["plugin.enable", "warehouse.query"][..], &["plugin.enable", "warehouse.query", "dataset.read:interaction(at)"]] {
+        assert_fails(enable(lacking).await, Code::PermissionDenied, Reason::PermissionMissing, "'mei' does not hold all of that");
+    }
+    enable(&["plugin.enable", "warehouse.query", "dataset.read:*"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_ends_with_its_deployment() {
+    let world = world().await;
+    let mut steps = run(&world, FOSHAN, THREE_STEPS).await.unwrap();
+    steps.message().await.unwrap().unwrap();
+    assert!(world.disable("demo", FOSHAN).await);
+    assert_fails(steps.message().await.map(drop), Code::NotFound, Reason::ResourceNotFound, "not enabled in 440600");
 }

@@ -47,7 +47,9 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
         WarehouseError::IdempotencyKeyReused { .. } => WarehouseError::IdempotencyKeyReused { key: key.clone() },
         error => error,
     })?;
-    inner.importer.replay_after_append(&request.dataset, context.caller_id());
+    if !committed.repeated {
+        inner.importer.replay_after_append(&request.dataset, context.caller_id());
+    }
     Ok(AppendResponse { snapshot_id: committed.snapshot_id, rows: i64::try_from(committed.rows).unwrap_or(i64::MAX), repeated_batch: committed.repeated })
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Importer {
     pub(super) quarantine_bytes: usize,
     /// Replays that have a page of text in memory.
     pub(super) replays: Semaphore,
+    /// Whether a replay after an append is about to begin.
+    replay_waits: AtomicBool,
     /// Files are taken back one at a time: which ones are gone is read before the rows that they had replaced return.
     pub(super) retracting: tokio::sync::Mutex<()>,
     /// Uploads enter the inbox one at a time: whether the same file is there is checked before.
@@ -113,6 +115,7 @@ impl Importer {
             keys_in_memory: settings.keys_in_memory,
             quarantine_bytes: settings.quarantine_bytes,
             replays: Semaphore::new(REPLAYS_MAX),
+            replay_waits: AtomicBool::new(false),
             retracting: tokio::sync::Mutex::new(()),
             entering: tokio::sync::Mutex::new(()),
             limits: ChunkLimits { bytes_max: settings.chunk_bytes.max(1), lines_max: settings.chunk_lines.max(1) as u64 },
@@ -237,6 +240,7 @@ impl Importer {
     pub(crate) async fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.turns.close();
+        self.replays.close();
         let imports: Vec<_> = self.running.lock().unwrap_or_else(PoisonError::into_inner).values().map(|import| import.state.clone()).collect();
         for mut import in imports {
             // An error says that the import's task is gone, which is what is waited for.
@@ -337,8 +341,13 @@ impl Importer {
         if dataset != numbers::DATASET {
             return;
         }
+        // One that waits to begin does the work of all that came before it begins.
+        if self.replay_waits.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let (importer, principal) = (self.clone(), principal.to_owned());
         self.engine.spawn(async move {
+            importer.replay_waits.store(false, Ordering::SeqCst);
             if let Err(error) = importer.despite_new_contracts(|| importer.replay_unknown_numbers(&principal).boxed()).await {
                 tracing::warn!(%error, "rows that wait for a number could not be replayed: the next file of assignments does it again");
             }

@@ -9,6 +9,7 @@ use arrow_select::{concat::concat_batches, filter::filter_record_batch};
 use backplane_proto::ingest::v1::{ReplayQuarantineRequest, ReplayQuarantineResponse};
 use kernel_base::{CallContext, Scope};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout_at;
 
 use super::{
     FeedContract, Importer,
@@ -140,9 +141,19 @@ impl Importer {
         corrected: Option<&str>,
         by: By<'_>,
     ) -> Result<Replayed, WarehouseError> {
-        let _place = self.replays.acquire().await.map_err(|_| WarehouseError::Closing)?;
+        let place = match by.deadline {
+            None => self.replays.acquire().await,
+            Some(deadline) => {
+                timeout_at(deadline.into(), self.replays.acquire()).await.map_err(|_| WarehouseError::DeadlinePassed { work: "replays before it" })?
+            }
+        };
+        let _place = place.map_err(|_| WarehouseError::Closing)?;
         let (mut replayed, mut left) = (Replayed::default(), selection.rows_max);
         loop {
+            self.refuse_while_closing()?;
+            if by.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(WarehouseError::DeadlinePassed { work: "replay" });
+            }
             selection.rows_max = left.min(ROWS_MAX);
             let page = self.first_of(&selection, self.quarantine_bytes).await?;
             selection.rows_max = page.rows;

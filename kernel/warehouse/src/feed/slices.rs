@@ -251,7 +251,8 @@ impl Slices {
             let meets = |there: Period| there.contains(period.first_day()) || period.contains(there.first_day());
             other.city == slice.city && other.period.is_some_and(|there| if there == period { is_part_of_whole } else { meets(there) })
         };
-        let of_feed = known.live.keys().filter(|(of, _)| of == feed).map(|(_, slice)| *slice);
+        // Also those that are not in to their end: what is in of them counts.
+        let of_feed = known.files.iter().filter(|(id, file)| file.is_live && id.key.feed == feed).map(|(_, file)| file.slice);
         of_feed.filter(is_beside).min_by_key(Slice::to_string)
     }
 
