@@ -73,7 +73,7 @@ struct Run {
 }
 
 impl Host {
-    /// Begins a run; each item of the stream is a step that was done. Nothing runs between two reads of the stream.
+    /// Begins a run; each item of the stream is a step that was done. Whoever reads the stream makes the steps run.
     ///
     /// # Errors
     /// RESOURCE_NOT_FOUND, FIELD_INVALID, JOB_RUNNING.

@@ -8,7 +8,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{
     guests::{ASKING, NO_END, THREE_STEPS, TRAPPING, jobs},
-    world::{DONGGUAN, FOSHAN, PROVINCE, World, assert_fails, caller},
+    world::{DONGGUAN, FOSHAN, GATE_PERMITS, PROVINCE, World, assert_fails, caller},
 };
 
 const DESCRIBE: &str = "/backplane.warehouse.v1.Warehouse/DescribeDataset";
@@ -142,8 +142,15 @@ async fn a_plugin_with_jobs_is_granted_no_more_than_its_grantor_holds() {
 #[tokio::test]
 async fn a_job_ends_with_its_deployment() {
     let world = world().await;
-    let mut steps = run(&world, FOSHAN, THREE_STEPS).await.unwrap();
-    steps.message().await.unwrap().unwrap();
-    assert!(world.disable("demo", FOSHAN).await);
+    let gate = std::sync::Arc::clone(&world.warehouse.gate);
+    let held_up = gate.acquire_many(GATE_PERMITS).await.unwrap();
+    let mut steps = run(&world, FOSHAN, ASKING).await.unwrap();
+    let disabled = async {
+        world.warehouse_is_asked(1).await;
+        assert!(world.disable("demo", FOSHAN).await);
+        drop(held_up);
+    };
+    let (step, ()) = tokio::join!(steps.message(), disabled);
+    step.unwrap().expect("the step that ran is finished");
     assert_fails(steps.message().await.map(drop), Code::NotFound, Reason::ResourceNotFound, "not enabled in 440600");
 }
