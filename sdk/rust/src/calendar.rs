@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{ToSpan, civil::Date};
+use jiff::{Span, ToSpan, civil::Date};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::proto::warehouse::v1::{Parameter, parameter::Value};
@@ -19,7 +19,9 @@ pub struct Day(Date);
 impl Day {
     /// From the days since 1970 that a row has; `None` outside of the years that there are.
     pub fn from_number(days: i32) -> Option<Day> {
-        EPOCH.checked_add(days.days()).ok().map(Day)
+        // `days.days()` would panic beyond jiff's own range.
+        let span = Span::new().try_days(days).ok()?;
+        EPOCH.checked_add(span).ok().map(Day)
     }
 
     /// The day in Shanghai of an instant in microseconds since 1970, UTC.
