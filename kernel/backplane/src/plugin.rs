@@ -35,7 +35,7 @@ pub(crate) enum PluginCommand {
     List(Connection),
     /// Call a method, such as: plugin call portal_traffic.v1.PortalTraffic/GetSummary '{"from": "2015-05-17T00:00:00Z", "to": "2015-05-21T00:00:00Z"}'
     Call(CallArguments),
-    /// Run a job of an enabled plugin now, such as: plugin job package-monitor value-months '{"month": "2026-03"}' --in 441900
+    /// Run a job of an enabled plugin now, such as: plugin job package-monitor value-months '{"from": "2026-03"}' --in 441900
     Job(JobArguments),
     /// Build a plugin and call it in a kernel of its own, on files that you name
     Run(RunArguments),

@@ -50,15 +50,10 @@ LEFT JOIN offered ON offered.month = m.month
 LEFT JOIN priced ON priced.month = m.month
 ORDER BY m.month";
 
-const STATES: &str = "SELECT month, status, configuration_revision, snapshot_id, inputs FROM package_monitor.month";
+// Limit: months of one run, ten years. The plan goes from step to step in the cursor, which has 64 KiB; another run goes on.
+const MONTHS_MAX: usize = 120;
 
-#[derive(Deserialize)]
-struct InputsRow {
-    month: Month,
-    enrolments: i64,
-    use_rows: i64,
-    inputs: String,
-}
+const STATES: &str = "SELECT month, status, configuration_revision, snapshot_id, inputs FROM package_monitor.month";
 
 #[derive(Deserialize)]
 struct StateRow {
@@ -82,23 +77,34 @@ pub(crate) struct Planned {
 
 /// The months from the first that is stale, oldest first; with `from`, from that one, stale or not.
 pub(crate) fn months(context: &Context, from: Option<Month>, to: Option<Month>) -> Result<Vec<Planned>, Status> {
-    let found = context.warehouse().query(INPUTS).rows::<InputsRow>()?;
+    let configuration = Configuration::of(context)?;
+    let found = context.warehouse().query(INPUTS).rows::<Planned>()?;
     let snapshot_id = found.snapshot_id();
     let found = found.into_vec()?;
     let states = context.warehouse().query(STATES).pin(snapshot_id).rows::<StateRow>()?.into_vec()?;
-    let is_current = |row: &InputsRow| {
-        let of_configuration = |state: &StateRow| state.configuration_revision == context.configuration_revision();
+    let is_current = |row: &Planned| -> Result<bool, Status> {
+        let is_same = |state: &&StateRow| state.inputs == row.inputs && state.configuration_revision == context.configuration_revision();
         // One that was valued after it may have left something else to it: the run that should have gone on was stopped.
         let is_after_earlier = |state: &StateRow| !states.iter().any(|earlier| earlier.month < state.month && earlier.snapshot_id > state.snapshot_id);
-        let of_month = states.iter().find(|state| state.month == row.month);
-        of_month.is_some_and(|state| state.status == VALUED && state.inputs == row.inputs && of_configuration(state) && is_after_earlier(state))
+        match states.iter().find(|state| state.month == row.month).filter(is_same) {
+            None => Ok(false),
+            Some(state) if state.status == VALUED => Ok(is_after_earlier(state)),
+            // Still without figures: those after it need not be valued again for that.
+            Some(_) => Ok(completeness(context, row, &configuration)?.missing.is_some()),
+        }
     };
-    let first = match from {
-        Some(from) => found.iter().position(|row| row.month >= from),
-        None => found.iter().position(|row| !is_current(row)),
-    };
-    let planned = found.into_iter().skip(first.unwrap_or(usize::MAX)).filter(|row| to.is_none_or(|to| row.month <= to));
-    Ok(planned.map(|InputsRow { month, enrolments, use_rows, inputs }| Planned { month, enrolments, use_rows, inputs }).collect())
+    let mut first = found.len();
+    for (place, row) in found.iter().enumerate() {
+        let is_first = match from {
+            Some(from) => row.month >= from,
+            None => !is_current(row)?,
+        };
+        if is_first {
+            first = place;
+            break;
+        }
+    }
+    Ok(found.into_iter().skip(first).filter(|row| to.is_none_or(|to| row.month <= to)).take(MONTHS_MAX).collect())
 }
 
 /// How far a month's feeds are in.

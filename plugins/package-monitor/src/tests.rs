@@ -56,6 +56,20 @@ fn no_states() -> RecordBatch {
         .unwrap()
 }
 
+/// The state that an earlier run of the same inputs left.
+fn state(text: &'static str) -> RecordBatch {
+    Columns::of(&[()])
+        .day("month", |()| month("2026-03").first_day())
+        .text("city", |()| "441900")
+        .text("status", |()| text)
+        .optional_text("reason", |()| None)
+        .integer("configuration_revision", |()| 1)
+        .integer("snapshot_id", |()| 40)
+        .text("inputs", |()| "7/7/100")
+        .batch()
+        .unwrap()
+}
+
 fn unmatched() -> RecordBatch {
     Columns::of(&[()]).integer("lines", |()| 2).integer("fen", |()| 900).batch().unwrap()
 }
@@ -66,7 +80,7 @@ fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
     let columns = Columns::of(&nothing);
     Ok(match sql {
         sql if sql.contains("concat_ws") => inputs_of(&["2026-03"]),
-        sql if sql.contains("FROM package_monitor.month") => no_states(),
+        sql if is_state(sql) => no_states(),
         sql if sql.contains("AS lines") => unmatched(),
         sql if sql.contains("FROM package_component") => columns
             .text("component_id", |()| "")
@@ -79,6 +93,11 @@ fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
             .batch()?,
         _ => columns.integer("customer_id", |()| 0).batch()?,
     })
+}
+
+/// What an earlier run left of the months.
+fn is_state(sql: &str) -> bool {
+    sql.starts_with("SELECT month, status") || sql.starts_with("SELECT city, status")
 }
 
 /// Of a step: neither of the plan nor of what was written before.
@@ -244,4 +263,19 @@ fn what_is_found_no_more_is_withdrawn() {
 fn the_province_as_a_whole_is_not_valued() {
     let refused = run(&kernel(&[]).context("440000")).unwrap_err();
     assert_eq!((refused.reason(), refused.places()["field"].as_str()), ("FIELD_INVALID", "city"), "{refused}");
+}
+
+#[test]
+fn a_month_that_still_lacks_a_feed_is_looked_at_and_not_done_again() {
+    let after = |status: &'static str, missing: &'static [&'static str]| {
+        let answer = move |sql: &str, parameters: &[Parameter]| {
+            if is_state(sql) { Ok(state(status)) } else { empty_month(sql, parameters) }
+        };
+        let (kernel, context) = kernel(missing).on_query(answer).start("441900");
+        (run(&context).unwrap().result_json, kernel.appends().len())
+    };
+    let nothing = r#"{"valued":[],"not_valued":[],"enrolments":0}"#.to_owned();
+    assert_eq!(after("not_valued", &["20260330"]), (nothing.clone(), 0));
+    assert_eq!(after("valued", &[]), (nothing, 0));
+    assert_eq!(after("not_valued", &[]).0, r#"{"valued":["2026-03"],"not_valued":[],"enrolments":0}"#, "its last file had no record");
 }

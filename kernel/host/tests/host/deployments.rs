@@ -5,8 +5,10 @@ use backplane_proto::{
     plugin::v1::{EnablePluginRequest, plugins_client::PluginsClient},
     v1::Reason,
 };
+use bytes::Bytes;
 use prost_reflect::prost::Message;
-use tonic::Code;
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
 
 use crate::{
     guests::{CALL_OUT, CONTEXT, ECHO, access, behaviours, manifest, package_of, package_with, proto},
@@ -23,6 +25,17 @@ fn request(city: &str, granted: &[&str], configuration_json: &str) -> EnablePlug
     }
 }
 
+/// 48 calls inside of the deployment, waiting for the warehouse, whose gate is held.
+async fn calls_that_wait(world: &Arc<World>) -> Vec<JoinHandle<Result<Bytes, Status>>> {
+    let call = |_| {
+        let world = Arc::clone(world);
+        tokio::spawn(async move { world.demo(&foshan(), CALL_OUT).await })
+    };
+    let calls = (0..48).map(call).collect();
+    world.warehouse_is_asked(48).await;
+    calls
+}
+
 #[tokio::test]
 async fn a_version_is_swapped_under_running_calls_without_losing_one() {
     let rest = "calls = [\"/backplane.warehouse.v1.Warehouse/DescribeDataset\"]\n[limits]\nconcurrency = 48";
@@ -30,14 +43,7 @@ async fn a_version_is_swapped_under_running_calls_without_losing_one() {
     let next = world.install(package_of(&behaviours(), "demo", "0.2.0", rest)).await.unwrap();
     let gate = Arc::clone(&world.warehouse.gate);
     let held_up = gate.acquire_many(GATE_PERMITS).await.unwrap();
-    let calls: Vec<_> = (0..48)
-        .map(|_| {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move { world.demo(&foshan(), CALL_OUT).await })
-        })
-        .collect();
-    // All are inside of the old version, waiting for the warehouse.
-    world.warehouse_is_asked(48).await;
+    let calls = calls_that_wait(&world).await;
     let deployment = world.enable(&next, FOSHAN).await;
     assert_eq!((deployment.version.as_str(), deployment.revision), ("0.2.0", 2));
     let context = guest::CallContext::decode(world.demo(&foshan(), CONTEXT).await.unwrap()).unwrap();
@@ -55,13 +61,7 @@ async fn calls_that_run_in_a_disabled_deployment_finish() {
     let world = Arc::new(World::with_demo("calls = [\"/backplane.warehouse.v1.Warehouse/DescribeDataset\"]\n[limits]\nconcurrency = 48").await);
     let gate = Arc::clone(&world.warehouse.gate);
     let held_up = gate.acquire_many(GATE_PERMITS).await.unwrap();
-    let calls: Vec<_> = (0..48)
-        .map(|_| {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move { world.demo(&foshan(), CALL_OUT).await })
-        })
-        .collect();
-    world.warehouse_is_asked(48).await;
+    let calls = calls_that_wait(&world).await;
     assert!(world.disable("demo", FOSHAN).await);
     assert_fails(world.demo(&foshan(), ECHO).await, Code::Unimplemented, Reason::PluginNotEnabled, "backplane plugin enable");
     drop(held_up);
