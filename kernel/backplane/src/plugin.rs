@@ -72,7 +72,7 @@ pub(crate) struct EnableArguments {
     /// Where to enable it; 440000 is the province
     #[arg(long = "in", required = true, value_delimiter = ',')]
     cities: Vec<City>,
-    /// JSON object that fits the plugin's schema
+    /// JSON object that fits the plugin's schema; absent keeps what it was last enabled with, {} takes the defaults
     #[arg(long, default_value = "")]
     configuration: String,
     /// Grant what is asked without being asked

@@ -48,6 +48,9 @@ pub struct Read {
     pub dataset: String,
     /// `None` is all columns.
     pub columns: Option<Vec<String>>,
+    /// Where in plugin.toml, in bytes, the dataset and each of the columns are named: that they are there is checked only when the plugin is enabled.
+    pub(crate) dataset_start: usize,
+    pub(crate) column_starts: Vec<usize>,
 }
 
 /// A dataset that is appended to.
@@ -137,7 +140,7 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawRead {
     dataset: Spanned<String>,
-    columns: Option<Spanned<Vec<String>>>,
+    columns: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Deserialize)]
@@ -234,12 +237,17 @@ fn check_dataset(text: &str, dataset: &Spanned<String>, table: &str) -> Result<(
 fn check_read(text: &str, read: RawRead) -> Result<Read, HostError> {
     check_dataset(text, &read.dataset, "reads")?;
     if let Some(columns) = &read.columns {
-        let good = |column: &String| !column.is_empty() && column.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if columns.get_ref().is_empty() || !columns.get_ref().iter().all(good) {
+        let good = |column: &str| !column.is_empty() && column.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if columns.get_ref().is_empty() || !columns.get_ref().iter().all(|column| good(column.get_ref())) {
             return Err(at(text, columns, "reads: name at least one column with letters, digits and '_', or leave columns out for all".to_owned()));
         }
     }
-    Ok(Read { dataset: read.dataset.into_inner(), columns: read.columns.map(Spanned::into_inner) })
+    Ok(Read {
+        dataset_start: read.dataset.span().start,
+        column_starts: read.columns.iter().flat_map(Spanned::get_ref).map(|column| column.span().start).collect(),
+        dataset: read.dataset.into_inner(),
+        columns: read.columns.map(|columns| columns.into_inner().into_iter().map(Spanned::into_inner).collect()),
+    })
 }
 
 fn check_write(text: &str, write: RawWrite, id: &PluginId) -> Result<Write, HostError> {
@@ -295,7 +303,7 @@ fn at<T>(text: &str, value: &Spanned<T>, problem: String) -> HostError {
 }
 
 /// Line and column count from 1; columns count characters.
-fn invalid(text: &str, start: usize, problem: String) -> HostError {
+pub(crate) fn invalid(text: &str, start: usize, problem: String) -> HostError {
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;

@@ -126,6 +126,18 @@ impl RowStore {
         Ok(revision)
     }
 
+    /// What was enabled last in a city, whether it still is or not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn deployment(&self, plugin_id: &str, city: &str) -> Result<Option<DeploymentRow>, StorageError> {
+        let row = sqlx::query_as(
+            "select plugin_id, city, version, digest, revision, granted, configuration, enabled, enabled_at, enabled_by from plugin_deployment \
+             where plugin_id = $1 and city = $2",
+        );
+        Ok(row.bind(plugin_id).bind(city).fetch_optional(&self.pool).await?)
+    }
+
     /// Ends a deployment. False when nothing was enabled there.
     ///
     /// # Errors

@@ -29,7 +29,9 @@ pub enum WarehouseError {
     #[error("the idempotency key '{key}' was used before with other rows: send the same rows to repeat that append, or a new key to make another")]
     IdempotencyKeyReused { key: String },
 
-    #[error("the SQL is wrong: {problem}: 'backplane tables' shows the datasets and columns that this caller may read, and functions are those of DataFusion")]
+    #[error(
+        "the SQL is wrong: {problem}: 'backplane tables' shows the datasets and columns that this caller may read, a plugin those that its [[reads]] name; functions are those of DataFusion"
+    )]
     SqlInvalid { problem: String, line: Option<u64>, column: Option<u64> },
     #[error("{problem}")]
     SqlRefused { problem: String },

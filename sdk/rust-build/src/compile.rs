@@ -22,7 +22,7 @@ pub fn compile(protos: &[&str]) -> Result<(), BuildError> {
     let imports = protos.iter().map(|path| import(path)).collect::<Result<Vec<_>, _>>()?;
     let compiler = link(Some(&include), imports)?;
     check(&compiler)?;
-    write(&generate(descriptors(&compiler), Sdk::Dependency)?)
+    write("proto.rs", &generate(descriptors(&compiler), Sdk::Dependency)?)
 }
 
 /// Compiles the kernel's contracts for `backplane-sdk` itself: messages and clients.
@@ -31,7 +31,7 @@ pub fn compile(protos: &[&str]) -> Result<(), BuildError> {
 /// As [`compile`].
 pub fn compile_contracts() -> Result<(), BuildError> {
     let compiler = link(None, Contracts::paths())?;
-    write(&generate(descriptors(&compiler), Sdk::Itself)?)
+    write("proto.rs", &generate(descriptors(&compiler), Sdk::Itself)?)
 }
 
 /// The encoded `google.protobuf.FileDescriptorSet` of every proto below `<plugin>/proto`, with imports and with the access options, as it is embedded in the plugin.
@@ -68,11 +68,12 @@ fn collect(include: &Path, folder: &Path, imports: &mut Vec<String>) -> Result<(
     Ok(())
 }
 
-fn write(code: &str) -> Result<(), BuildError> {
-    let path = PathBuf::from(variable("OUT_DIR")?).join("proto.rs");
+/// Writes a generated file where the plugin includes it from.
+pub(crate) fn write(name: &str, code: &str) -> Result<(), BuildError> {
+    let path = PathBuf::from(variable("OUT_DIR")?).join(name);
     fs::write(&path, code).map_err(|source| BuildError::File { path, source })
 }
 
-fn variable(name: &'static str) -> Result<String, BuildError> {
+pub(crate) fn variable(name: &'static str) -> Result<String, BuildError> {
     env::var(name).map_err(|_| BuildError::NoBuildScript { name })
 }

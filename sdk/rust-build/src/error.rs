@@ -38,6 +38,14 @@ pub enum BuildError {
         /// What went wrong.
         text: String,
     },
+    /// A schema from which no type can be made.
+    #[error("configuration.schema.json at {place}: {problem}")]
+    Schema {
+        /// JSON pointer into the schema.
+        place: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}", path = .path.display())]
     File {

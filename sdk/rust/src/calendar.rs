@@ -1,6 +1,10 @@
 //! Days and months as the warehouse keeps them: civil, in Asia/Shanghai, a month as its first day.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use jiff::{Span, ToSpan, civil::Date};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -27,6 +31,24 @@ impl Day {
     /// The day in Shanghai of an instant in microseconds since 1970, UTC.
     pub fn of_instant(micros: i64) -> Option<Day> {
         i32::try_from(micros.checked_add(SHANGHAI_MICROS)?.div_euclid(DAY_MICROS)).ok().and_then(Day::from_number)
+    }
+
+    /// This day in Shanghai.
+    pub fn today() -> Day {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).ok().and_then(Day::of_instant).unwrap_or(Day(EPOCH))
+    }
+
+    /// So many days later, or earlier; `None` outside of the years that there are.
+    pub fn plus_days(self, days: i32) -> Option<Day> {
+        Day::from_number(self.number().checked_add(days)?)
+    }
+
+    /// The same day of a month so many months later, or earlier; the last day of that month when it has no such day.
+    pub fn plus_months(self, months: i32) -> Option<Day> {
+        // `months.months()` would panic beyond jiff's own range.
+        let span = Span::new().try_months(months).ok()?;
+        self.0.checked_add(span).ok().map(Day)
     }
 
     /// Days since 1970.
@@ -220,6 +242,17 @@ mod tests {
         }
         assert_eq!((serde_json::from_str::<Day>("19782").unwrap(), serde_json::from_str::<Day>("\"2024-02-29\"").unwrap()), (day, day));
         assert!(serde_json::from_str::<Month>("19755").is_err() && serde_json::from_str::<Day>("99999999999").is_err());
+    }
+
+    #[test]
+    fn days_and_months_are_added() {
+        let day: Day = "2024-01-31".parse().unwrap();
+        let text = |day: Option<Day>| day.map(|day| day.to_string());
+        assert_eq!(text(day.plus_days(30)).as_deref(), Some("2024-03-01"));
+        assert_eq!(text(day.plus_months(1)).as_deref(), Some("2024-02-29"), "the month has no 31st");
+        assert_eq!(text(day.plus_months(-2)).as_deref(), Some("2023-11-30"));
+        assert_eq!((day.plus_days(i32::MAX), day.plus_months(i32::MAX)), (None, None));
+        assert!(Day::today() > day);
     }
 
     #[test]

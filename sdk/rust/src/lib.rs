@@ -43,7 +43,7 @@ pub use calendar::{CalendarInvalid, Day, Month};
 pub use context::Context;
 pub use dispatch::{Dispatch, Plugin, Route, answer_unary, handle, method_unknown};
 pub use kernel::{Kernel, Messages};
-pub use page::Page;
+pub use page::{Page, Paged};
 pub use proto::guest::v1::{CallOptions, Caller};
 pub use reader::Reader;
 pub use status::{Code, Status, WireStatus};

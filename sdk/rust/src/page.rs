@@ -37,7 +37,7 @@ impl Page {
         self.snapshot_id
     }
 
-    /// Rows to fetch, for LIMIT: one more than the page, which tells whether there is another.
+    /// Rows to fetch, for LIMIT ([`Query::page`](crate::warehouse::Query::page) puts it there): one more than the page, which tells whether there is another.
     pub fn limit(&self) -> i64 {
         i64::try_from(self.size + 1).unwrap_or(i64::MAX)
     }
@@ -64,6 +64,16 @@ impl Page {
     fn token(&self, snapshot_id: i64) -> String {
         format!("p1.{snapshot_id}.{}.{:016x}", self.skip + self.size, self.fingerprint)
     }
+}
+
+/// The rows of a page, and what a list answers besides them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paged<T> {
+    pub rows: Vec<T>,
+    /// Empty after the last page.
+    pub next_page_token: String,
+    /// What the rows were read from.
+    pub snapshot_id: i64,
 }
 
 fn read_token(token: &str, fingerprint: u64) -> Option<(i64, usize)> {

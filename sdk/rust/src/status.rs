@@ -2,7 +2,7 @@ mod code;
 mod details;
 mod wire;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 pub use code::Code;
 pub use wire::WireStatus;
@@ -42,6 +42,14 @@ impl Status {
     /// A field of the request is wrong: INVALID_ARGUMENT, FIELD_INVALID, with the field as its place.
     pub fn field_invalid(field: &str, message: impl Into<String>) -> Status {
         Status::invalid_argument(Reason::FieldInvalid, message).at("field", field)
+    }
+
+    /// Reads a field of the request that is written as text: a [`Day`](crate::Day), a [`Month`](crate::Month), whatever says in its error how it is written.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT, FIELD_INVALID with the field and what its type says.
+    pub fn read_field<T: FromStr<Err: fmt::Display>>(field: &str, text: &str) -> Result<T, Status> {
+        text.parse().map_err(|error| Status::field_invalid(field, format!("{field}: {error}")))
     }
 
     /// What was asked for does not exist, or not for this caller.

@@ -1,7 +1,7 @@
 //! A plugin's failure keeps its reason and places over the connector.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use backplane_sdk::{Code, Status, WireStatus, proto::v1::Reason};
+use backplane_sdk::{Code, Day, Month, Status, WireStatus, proto::v1::Reason};
 
 #[test]
 fn code_reason_message_and_places_survive_the_wire() {
@@ -24,6 +24,14 @@ fn details_are_google_rpc_status_with_an_error_info() {
     let any = [&[0x0a, 40][..], url, &[0x12, 14], &info].concat();
     let status = [&[0x08, 5, 0x12, 1][..], b"m", &[0x1a, any.len() as u8], &any].concat();
     assert_eq!(wire.details, status);
+}
+
+#[test]
+fn a_field_is_read_or_named() {
+    assert_eq!(Status::read_field::<Month>("month", "2026-03").unwrap().to_string(), "2026-03");
+    let refused = Status::read_field::<Day>("first_day", "2026-3-1").unwrap_err();
+    assert_eq!((refused.reason(), refused.message()), ("FIELD_INVALID", "first_day: '2026-3-1' is no day: write it as 2026-03-31"));
+    assert_eq!(refused.places()["field"], "first_day");
 }
 
 #[test]

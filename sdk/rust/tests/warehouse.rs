@@ -4,7 +4,7 @@
 use std::{rc::Rc, time::Duration};
 
 use backplane_sdk::{
-    Context, Kernel, Messages, Status,
+    Context, Kernel, Messages, Page, Status,
     prost::Message,
     prost_types::Timestamp,
     proto::warehouse::v1::{QueryResponse, QueryStatistics, parameter::Value},
@@ -45,6 +45,21 @@ fn batches_carry_schema_and_statistics() {
     assert_eq!(batches.schema().unwrap().field(0).name(), "page");
     assert!(batches.next().is_none() && batches.next().is_none());
     assert_eq!(batches.statistics().unwrap().rows, 10);
+}
+
+#[test]
+fn a_page_puts_its_limit_behind_the_sql_and_pins_what_the_first_read() {
+    let (kernel, context) = FakeKernel::new().snapshot(9).on_query(|_, _| testing::batch(&rows(3))).start("440600");
+    let page = |token: &str| Page::read(&context, 2, token, &QueryResponse::default()).unwrap();
+    let query = || context.warehouse().query("SELECT page FROM t WHERE city = $1 ORDER BY page\n").bind("440600");
+    let first = query().page::<Row>(&page("")).unwrap();
+    assert_eq!((first.rows, first.snapshot_id), (rows(2), 9));
+    query().page::<Row>(&page(&first.next_page_token)).unwrap();
+    query().pin(4).page::<Row>(&page("")).unwrap();
+    let asked = kernel.queries();
+    assert!(asked.iter().all(|query| query.sql == "SELECT page FROM t WHERE city = $1 ORDER BY page LIMIT $2 OFFSET $3"), "{asked:?}");
+    let offsets: Vec<_> = asked.iter().map(|query| (query.parameters[2].value.clone().unwrap(), query.snapshot_id)).collect();
+    assert_eq!(offsets, [(Value::Integer(0), 0), (Value::Integer(2), 9), (Value::Integer(0), 4)]);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::output::say;
 const FILES: &[(&str, &str)] = &[
     ("plugin.toml", include_str!("new/plugin.toml.txt")),
     ("Cargo.toml", include_str!("new/Cargo.toml.txt")),
+    // With the versions that the plugins of Backplane are tested with; cargo writes the plugin itself into it.
+    ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
     ("rust-toolchain.toml", include_str!("new/rust-toolchain.toml.txt")),
     ("rustfmt.toml", include_str!("new/rustfmt.toml.txt")),
     (".gitignore", include_str!("new/gitignore.txt")),

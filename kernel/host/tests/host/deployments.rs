@@ -2,8 +2,9 @@ use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use backplane_proto::{
     guest::v1 as guest,
-    plugin::v1::{EnablePluginRequest, plugins_client::PluginsClient},
+    plugin::v1::{EnablePluginRequest, PluginVersion, plugins_client::PluginsClient},
     v1::Reason,
+    warehouse::v1::DatasetContract,
 };
 use bytes::Bytes;
 use prost_reflect::prost::Message;
@@ -106,6 +107,33 @@ async fn enabling_needs_the_right_in_that_city() {
 }
 
 #[tokio::test]
+async fn what_a_version_reads_must_be_there_when_it_is_enabled() {
+    let world = World::new().await;
+    // Somebody who may not read any of it.
+    let enable = async |version: &PluginVersion| {
+        let request = EnablePluginRequest { version: version.version.clone(), granted: version.capabilities.clone(), ..request(FOSHAN, &[], "") };
+        PluginsClient::new(world.bus.acting(caller("chen", &["plugin.enable"], &[FOSHAN]))).enable_plugin(request).await
+    };
+    let reads_tariff = package_of(&behaviours(), "demo", "0.1.0", "[[reads]]\ndataset = \"tariff\"\ncolumns = [\"fen\"]");
+    let of_interaction = |columns: &str| format!("[[reads]]\ndataset = \"interaction\"\ncolumns = [{columns}]");
+    let cases = [
+        (reads_tariff.clone(), ("7", "11"), "there is no dataset 'tariff'"),
+        (package_of(&behaviours(), "demo", "0.2.0", &of_interaction("\"at\", \"pag\"")), ("8", "18"), "interaction has no column 'pag'"),
+        (package_of(&behaviours(), "demo", "0.3.0", &of_interaction("\"pin\"")), ("8", "12"), "interaction has no column 'pin' that a plugin can read"),
+    ];
+    for (wasm, (line, column), says) in cases {
+        let version = world.install(wasm).await.unwrap();
+        let status = assert_fails(enable(&version).await, Code::InvalidArgument, Reason::PluginManifestInvalid, says);
+        assert_eq!((place(&status, "file").as_str(), place(&status, "line").as_str(), place(&status, "column").as_str()), ("plugin.toml", line, column));
+    }
+    assert_eq!(world.rights_at("/backplane.warehouse.v1.Warehouse/GetDatasetContract"), "warehouse.contracts@440000");
+
+    let document = "name: tariff\ncolumns:\n  - {name: fen, class: public}\n".to_owned();
+    world.warehouse.contracts.lock().unwrap().insert("tariff".to_owned(), DatasetContract { document, ..DatasetContract::default() });
+    enable(&world.install(reads_tariff).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wrong_configuration_names_its_field() {
     let world = World::new().await;
     let schema =
@@ -124,6 +152,12 @@ async fn a_wrong_configuration_names_its_field() {
     }
     let deployment = plugins.enable_plugin(request(FOSHAN, &[], r#"{ "window": {"hours": 24} }"#)).await.unwrap().into_inner();
     assert_eq!(deployment.configuration_json, r#"{"window":{"hours":24}}"#);
+    // A new version without a word about it keeps what was set, also after the plugin was off; other cities have their own.
+    assert!(world.disable("demo", FOSHAN).await);
+    for (city, given, expected) in [(FOSHAN, "", r#"{"window":{"hours":24}}"#), (DONGGUAN, "", "{}"), (FOSHAN, "{}", "{}"), (FOSHAN, "", "{}")] {
+        let deployment = plugins.enable_plugin(request(city, &[], given)).await.unwrap().into_inner();
+        assert_eq!(deployment.configuration_json, expected, "{given} in {city}");
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,8 @@ pub(super) fn text(error: &DataFusionError) -> String {
     let plain = ["sql parser error: ", "Error during planning: ", "Schema error: ", "SQL error: ", "This feature is not implemented: "]
         .iter()
         .fold(message, |message, prefix| message.strip_prefix(prefix).map(str::to_owned).unwrap_or(message));
+    // Ours goes on after it.
+    let plain = plain.trim_end_matches(['.', '\n']).replace('\n', " ");
     plain.chars().take(MESSAGE_CHARACTERS_MAX).collect()
 }
 

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Batches, Rows};
 use crate::{
-    CallOptions, Context, Status,
+    CallOptions, Context, Page, Paged, Status,
     proto::warehouse::v1::{Parameter, QueryRequest, WarehouseClient},
 };
 
@@ -51,6 +51,24 @@ impl<'a> Query<'a> {
     /// As `backplane.warehouse.v1.Warehouse/Query` says.
     pub fn batches(self) -> Result<Batches, Status> {
         Batches::open(WarehouseClient::new(self.context).query(&self.options, &self.request)?)
+    }
+
+    /// Runs it for one page of a list: LIMIT and OFFSET are put behind the SQL, which has to have an ORDER BY that leaves no two rows equal. The first page reads the
+    /// newest snapshot, or that of [`pin`](Self::pin); the others read that of the first.
+    ///
+    /// # Errors
+    /// As [`batches`](Self::batches).
+    pub fn page<T: DeserializeOwned>(mut self, page: &Page) -> Result<Paged<T>, Status> {
+        let next = self.request.parameters.len() + 1;
+        self.request.sql = format!("{} LIMIT ${next} OFFSET ${}", self.request.sql.trim_end(), next + 1);
+        if page.snapshot_id() != 0 {
+            self = self.pin(page.snapshot_id());
+        }
+        let rows = self.bind(page.limit()).bind(page.offset()).rows()?;
+        let snapshot_id = rows.snapshot_id();
+        let mut rows = rows.into_vec()?;
+        let next_page_token = page.cut(&mut rows, snapshot_id);
+        Ok(Paged { rows, next_page_token, snapshot_id })
     }
 
     /// Runs it; each row is read into a `T` whose fields are named as the columns. Instants are `i64` microseconds, days `i32`, columns that may be null `Option`.
