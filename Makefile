@@ -29,14 +29,15 @@ test: tools check build plugins python ## Everything that CI runs
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo test --workspace
 	$(MAKE) demo-check
 
-check: toolchain ## Formatting and lints, of the kernel and of the plugins
+check: toolchain ## Formatting and lints, of the kernel, of the plugins and of the tests' guests
 	cargo fmt --all --check
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/.ci/lint-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__ cargo build --workspace --all-targets
 	cd plugins && cargo fmt --all --check
 	cd plugins && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 	cd tests/guests && cargo fmt --all --check
+	cd tests/guests && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 
-bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, province or memory for one of them)
+bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, province, memory, packages or million for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
 build: toolchain ## The kernel and the command line

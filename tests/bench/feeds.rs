@@ -11,6 +11,7 @@ use sample_province::FileTotal;
 
 use crate::{
     feed_file::Form,
+    process_use::{cpu_time, peak_megabytes},
     timing::{median, micros},
 };
 
@@ -122,19 +123,4 @@ fn duckdb(path: &Path, database: &PathBuf) -> Duration {
 
 fn rate(time: Duration) -> f64 {
     ROWS as f64 / time.as_secs_f64()
-}
-
-/// CPU time that a process has used.
-fn cpu_time(pid: u32) -> Duration {
-    // Fields 14 and 15 of the whole line; the name before them may hold spaces. In hundredths of a second on every Linux.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields = stat.rsplit(") ").next().unwrap().split(' ').skip(11).take(2);
-    Duration::from_millis(10 * fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
-}
-
-fn peak_megabytes(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let kibibytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kibibytes * 1_024.0 / 1e6
 }

@@ -6,8 +6,10 @@ mod calls;
 mod feed_file;
 mod feeds;
 mod grpc;
+mod packages;
 mod platform;
 mod process;
+mod process_use;
 mod timing;
 mod warehouse;
 
@@ -18,6 +20,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod bench_v1 {
     tonic::include_proto!("bench.v1");
+}
+
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+mod package_monitor_v1 {
+    tonic::include_proto!("package_monitor.v1");
 }
 
 fn main() {
@@ -57,6 +64,13 @@ fn main() {
         }
         if is_asked("memory") {
             feeds::memory().await;
+        }
+        if is_asked("packages") {
+            packages::run(20_000).await;
+        }
+        // A quarter of an hour, most of it to write and import the files: only when it is asked for.
+        if asked.iter().any(|part| *part == "million") {
+            packages::run(1_000_000).await;
         }
     });
 }

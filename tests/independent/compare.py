@@ -96,9 +96,15 @@ for start, end in PERIODS:
         for name in ("groups", "robot_families"):
             field = {"groups": "groups", "robot_families": "robotFamilies"}[name]
             compare(f"audience {name}, {where}", keep(audience[field], expected["audience"][name]), expected["audience"][name])
-        slow = ask("ListSlowPages", body)
-        if int(slow["latencyKnownRequests"]) == 0:
-            compare(f"slow pages, {where}", slow["slowPages"], [])
+        ours, last = pages("ListSlowPages", body, "slowPages")
+        theirs = expected["slow_pages"]
+        bounds = [row.pop("p95_ms_between") for row in theirs["slow_pages"]]
+        compare(f"slow pages, {where}", keep(ours, theirs["slow_pages"]), theirs["slow_pages"])
+        for row, (low, high) in zip(ours, bounds):
+            if not low <= row["p95Ms"] <= high:
+                differences.append(f"slow pages, {where}: 95 of 100 requests of {row['page']} within {row['p95Ms']} ms, the script has {low} to {high}")
+        for name in ("latency_known_requests", "requests"):
+            compare(f"{name} of slow pages, {where}", plain(last)[name], theirs[name])
 
 if differences:
     print("\n".join(differences))

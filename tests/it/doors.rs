@@ -29,7 +29,7 @@ fn curl(arguments: &[&str]) -> (u16, String) {
 }
 
 /// A POST of JSON to a method, with the kernel's administrator token.
-fn post(kernel: &Kernel, method: &str, headers: &[&str], json: &str) -> (u16, serde_json::Value) {
+pub(crate) fn post(kernel: &Kernel, method: &str, headers: &[&str], json: &str) -> (u16, serde_json::Value) {
     let authorization = format!("authorization: Bearer {}", kernel.token);
     let url = format!("{}/{method}", kernel.address);
     let mut arguments = vec!["-H", "content-type: application/json", "-H", &authorization];
@@ -41,9 +41,9 @@ fn post(kernel: &Kernel, method: &str, headers: &[&str], json: &str) -> (u16, se
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
 }
 
-/// Calls with an empty message and a deadline, as a client that does not watch the time itself; gives the headers of the answer. Not curl: the kernel answers before
-/// it has read the message, and curl 7.88 then loses the answer when it comes before the message is sent.
-async fn without_clock(kernel: &Kernel, method: &str, timeout: &str) -> http::HeaderMap {
+/// Calls in Foshan with an empty message and a deadline, as a client that does not watch the time itself; gives the headers of the answer. Not curl: the kernel answers
+/// before it has read the message, and curl 7.88 then loses the answer when it comes before the message is sent.
+pub(crate) async fn without_clock(kernel: &Kernel, method: &str, timeout: &str) -> http::HeaderMap {
     let stream = TcpStream::connect(kernel.address.trim_start_matches("http://")).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -51,6 +51,7 @@ async fn without_clock(kernel: &Kernel, method: &str, timeout: &str) -> http::He
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("grpc-timeout", timeout)
+        .header("backplane-city", FOSHAN)
         .header("authorization", format!("Bearer {}", kernel.token));
     let (answer, mut body) = client.ready().await.unwrap().send_request(request.body(()).unwrap(), false).unwrap();
     body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();

@@ -1,6 +1,6 @@
 //! Plugins through the doors, with the real portal-traffic.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use backplane_proto::plugin::v1::{DisablePluginRequest, EnablePluginRequest, GetPluginVersionRequest, PluginVersion};
 use backplane_tests::{DONGGUAN, FOSHAN, Kernel, binary, excerpt, portal_traffic, python, reason, repository};
@@ -23,6 +23,15 @@ pub(crate) async fn with_plugin() -> Kernel {
 async fn installed(kernel: &Kernel) -> PluginVersion {
     let request = GetPluginVersionRequest { plugin_id: "portal-traffic".to_owned(), version: String::new() };
     kernel.call.plugins().get_plugin_version(request).await.unwrap().into_inner()
+}
+
+/// The same package with another text in its manifest. One of the same length: what stands around it keeps its place.
+pub(crate) fn with_manifest(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "'{from}' and '{to}'");
+    let places: Vec<usize> = (0..wasm.len()).filter(|at| wasm[*at..].starts_with(from.as_bytes())).collect();
+    assert_eq!(places.len(), 1, "'{from}' stands in the package once");
+    let (before, rest) = wasm.split_at(places[0]);
+    [before, to.as_bytes(), &rest[from.len()..]].concat()
 }
 
 fn json(text: &str) -> serde_json::Value {
@@ -110,21 +119,66 @@ async fn files_that_are_no_plugins_are_refused_and_say_what_to_do() {
     assert_eq!(kernel.install(&good).await.unwrap().digest, first.digest, "the same bytes again are the same version");
 }
 
-/// The numbers of the plugin against a script that shares nothing with it but the definitions in the proto.
-#[tokio::test]
-async fn the_answers_equal_those_of_an_independent_script() {
-    let log = std::env::var_os("BACKPLANE_REAL_LOG").map_or_else(excerpt, Into::into);
+/// A kernel in which the plugin's numbers over a log were found equal to those of a script that shares nothing with it but the definitions in the proto.
+async fn compared_over(log: &Path) -> Kernel {
     let wasm = std::fs::read(portal_traffic()).unwrap();
     let kernel = Kernel::start().await;
     kernel.cli_ok(&["feed", "import", "portal.access", log.to_str().unwrap(), "--city", FOSHAN]);
     let version = kernel.install(&wasm).await.unwrap();
     kernel.enable(&version, FOSHAN).await.unwrap();
     let script = repository().join("tests/independent/compare.py");
-    let output = python().arg(script).args([kernel.address.as_str(), kernel.token.as_str(), FOSHAN]).arg(&log).output().unwrap();
+    let output = python().arg(script).args([kernel.address.as_str(), kernel.token.as_str(), FOSHAN]).arg(log).output().unwrap();
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    kernel
 }
 
-/// What README promises a newcomer: a new plugin compiles as it is, and answers in a kernel of its own.
+#[tokio::test]
+async fn the_answers_equal_those_of_an_independent_script() {
+    let log = std::env::var_os("BACKPLANE_REAL_LOG").map_or_else(excerpt, Into::into);
+    compared_over(&log).await;
+}
+
+/// The server of the real log wrote no times. This log was made for the test: a page with a long tail, two with one mean, times under a millisecond, known of
+/// some requests only, of assets and of what could not be read.
+#[tokio::test]
+async fn slow_pages_equal_those_of_an_independent_script() {
+    let kernel = compared_over(&repository().join("tests/independent/access-times.log")).await;
+    let slow = json(&kernel.cli_ok(&["plugin", "call", "portal_traffic.v1.PortalTraffic/ListSlowPages", PERIOD, "--city", FOSHAN]));
+    // Of its 69 lines 65 end in a time, and the longest is one of the two of /bill.
+    assert_eq!((slow["requests"].as_str(), slow["latencyKnownRequests"].as_str()), (Some("69"), Some("65")), "{slow}");
+    assert_eq!((slow["slowPages"][0]["page"].as_str(), slow["slowPages"][0]["meanMs"].as_f64()), (Some("/bill"), Some(31_375.0)), "{slow}");
+}
+
+/// A name that was mistyped would otherwise be found by the plugin's first query.
+#[tokio::test]
+async fn a_dataset_or_column_that_is_not_there_is_refused_with_its_line_when_it_is_enabled() {
+    let good = std::fs::read(portal_traffic()).unwrap();
+    let kernel = Kernel::start().await;
+    // May enable and nothing else: what the plugin reads is none of it.
+    let enabler = kernel.account("enabler", &["plugin.enable", "plugin.read"], &[FOSHAN]).await;
+    let enable = |version| ["plugin", "enable", "portal-traffic", "--version", version, "--in", FOSHAN, "--yes", "--token", enabler.as_str()];
+    let (dataset, column) = (("dataset = \"interaction\"", "dataset = \"interactoin\""), ("\"latency_ms\", ", "\"latency_us\", "));
+    let cases = [
+        ("0.1.1", dataset, "line 9, column 11", "there is no dataset 'interactoin'"),
+        ("0.1.2", column, "line 10, column", "interaction has no column 'latency_us'"),
+    ];
+    for (version, (from, to), place, said) in cases {
+        let numbered = with_manifest(&good, "version = \"0.1.0\"\ncontract", &format!("version = \"{version}\"\ncontract"));
+        kernel.install(&with_manifest(&numbered, from, to)).await.unwrap();
+        let refusal = kernel.cli_err(&enable(version));
+        for part in ["PLUGIN_MANIFEST_INVALID", "plugin.toml", place, said, "backplane dataset put"] {
+            assert!(refusal.contains(part), "{part} is not in {refusal}");
+        }
+    }
+
+    let contract = kernel.cli_ok(&["dataset", "show", "interaction"]).replacen("name: interaction\n", "name: interactoin\n", 1);
+    let file = kernel.dir().join("interactoin.yaml");
+    std::fs::write(&file, contract).unwrap();
+    kernel.cli_ok(&["dataset", "put", file.to_str().unwrap()]);
+    kernel.cli_ok(&enable("0.1.1"));
+}
+
+/// What README promises a newcomer: a new plugin compiles as it is, and answers in a kernel of its own. A dataset that is mistyped then is named.
 #[test]
 fn a_new_plugin_runs_as_it_was_made() {
     let dir = tempfile::tempdir().unwrap();
@@ -137,9 +191,17 @@ fn a_new_plugin_runs_as_it_was_made() {
     };
     run(&["plugin", "new", folder.to_str().unwrap(), "--sdk", sdk.to_str().unwrap()]);
     let file = format!("portal.access={}", excerpt().display());
-    let printed = run(&["plugin", "run", folder.to_str().unwrap(), "my_first.v1.MyFirst/ListTopPages", r#"{"pagesMax": 3}"#, "--file", &file]);
+    let top_pages = ["plugin", "run", folder.to_str().unwrap(), "my_first.v1.MyFirst/ListTopPages", r#"{"pagesMax": 3}"#, "--file", file.as_str()];
+    let printed = run(&top_pages);
     let answer = json(&printed[printed.find("\n{").unwrap()..]);
     assert_eq!(answer["pages"].as_array().unwrap().len(), 3, "{answer}");
+
+    let manifest = folder.join("plugin.toml");
+    let mistyped = std::fs::read_to_string(&manifest).unwrap().replace("\"interaction\"", "\"interactoin\"");
+    std::fs::write(&manifest, mistyped).unwrap();
+    let refused = Command::new(binary()).args(top_pages).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("line 10, column 11: reads: there is no dataset 'interactoin'"), "{said}");
 
     let again = Command::new(binary()).args(["plugin", "new", folder.to_str().unwrap()]).output().unwrap();
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("not empty"));

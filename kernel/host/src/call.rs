@@ -49,6 +49,7 @@ impl Host {
         };
         // An error drops the instance here: what a trap leaves behind in its memory is nobody's to use.
         let answer = instance.call(deployment, context, &host.clock, path, request).await?;
+        deployment.note_memory(instance.memory_bytes());
         if instance.is_reusable(host.settings.limits.calls_per_instance_max) {
             deployment.idle.put(instance, Instant::now());
         }

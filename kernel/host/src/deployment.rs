@@ -1,6 +1,9 @@
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use kernel_base::{City, PluginActor, PluginId};
@@ -25,6 +28,7 @@ pub(crate) struct Deployment {
     pub(crate) rights: DeploymentRights,
     pub(crate) idle: IdleInstances,
     pub(crate) share: DeploymentShare,
+    memory_bytes_peak: AtomicUsize,
 }
 
 /// What makes a deployment of a version.
@@ -49,12 +53,25 @@ impl Deployment {
             rights: DeploymentRights::new(terms.granted, terms.city),
             idle: IdleInstances::new(2 * concurrency, Arc::clone(slots)),
             share: admission.share(&manifest.id, concurrency),
+            memory_bytes_peak: AtomicUsize::new(0),
             version,
         }
     }
 
     pub(crate) fn plugin(&self) -> &PluginId {
         &self.actor.plugin
+    }
+
+    /// The most memory that one of its instances has had after a call.
+    pub(crate) fn memory_bytes_peak(&self) -> usize {
+        self.memory_bytes_peak.load(Ordering::Relaxed)
+    }
+
+    /// Notes what an instance has. Read before it is written, so that calls on several cores do not pass the line to and fro.
+    pub(crate) fn note_memory(&self, bytes: usize) {
+        if bytes > self.memory_bytes_peak() {
+            self.memory_bytes_peak.fetch_max(bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -108,6 +108,11 @@ impl Instance {
         }
     }
 
+    /// Its linear memory, which never shrinks.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes()
+    }
+
     /// Whether the next call may have this instance.
     pub(crate) fn is_reusable(&self, calls_max: u32) -> bool {
         let state = self.store.data();

@@ -155,6 +155,7 @@ impl Run {
             total: step.total,
             finished: self.finished,
             result_json: step.result_json,
+            memory_bytes_peak: i64::try_from(self.deployment.memory_bytes_peak()).unwrap_or(i64::MAX),
         })
     }
 }

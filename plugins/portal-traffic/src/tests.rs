@@ -160,6 +160,22 @@ fn slow_pages_say_when_no_latency_is_known() {
     assert_eq!((answer.latency_known_requests, answer.requests, answer.slow_pages.len()), (0, 5, 0));
 }
 
+#[test]
+fn slow_pages_are_read_where_their_requests_were_counted() {
+    let (kernel, context) = kernel()
+        .on_query(|sql, _| match sql.contains("AS known") {
+            true => testing::batch(&[KnownRow { requests: 5, known: 3 }]),
+            false => testing::batch(&[SlowRow { page: "/order", requests: 3, mean_ms: 200.5, p95_ms: 300.0 }]),
+        })
+        .start("440600");
+    let request = ListSlowPagesRequest { from: at(HOUR), to: at(HOUR + 1), ..ListSlowPagesRequest::default() };
+    let answer = PortalTrafficClient::new(&context).list_slow_pages(&CallOptions::default(), &request).unwrap();
+    let page = &answer.slow_pages[0];
+    assert_eq!((page.page.as_str(), page.requests, page.mean_ms, page.p95_ms), ("/order", 3, 200.5, 300.0));
+    assert_eq!((answer.latency_known_requests, answer.requests), (3, 5));
+    assert_eq!(kernel.queries().iter().map(|query| query.snapshot_id).collect::<Vec<_>>(), [0, 41], "both figures are of one snapshot");
+}
+
 #[derive(Serialize)]
 struct ReferrerRow {
     referrer: Option<&'static str>,

@@ -18,7 +18,8 @@ pub(super) async fn run(arguments: JobArguments) -> anyhow::Result<()> {
         if arguments.connection.json {
             output::json("backplane.plugin.v1.RunJobResponse", &outcome)?;
         } else {
-            say(format!("{city} {}: {} ({} steps, run {})", city.info().name_en, outcome.message, outcome.step, outcome.run_id));
+            let RunJobResponse { message, step, run_id, memory_bytes_peak, .. } = &outcome;
+            say(format!("{city} {}: {message} ({step} steps, at most {} MiB, run {run_id})", city.info().name_en, memory_bytes_peak >> 20));
             if !outcome.result_json.is_empty() {
                 say(format!("  {}", outcome.result_json));
             }
