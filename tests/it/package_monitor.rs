@@ -5,9 +5,14 @@ use std::{
     io::Read,
 };
 
-use backplane_tests::{FeedFile, Kernel, Province, import, import_all, package_monitor};
+use backplane_tests::{Columns, FeedFile, Kernel, Province, import, import_all, package_monitor};
 use flate2::read::GzDecoder;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use self::figures::{call, every_amount_is_the_sum_of_its_parts, rows, the_figures_are_those_of_the_audit, value_months, whole};
+
+pub(crate) mod figures;
+mod findings;
 
 /// Huizhou and Dongguan, which piloted it.
 const HUIZHOU: &str = "441300";
@@ -16,57 +21,61 @@ const LIST_MONTHS: &str = "package_monitor.v1.PackageMonitor/ListMonths";
 const LIST_PACKAGES: &str = "package_monitor.v1.PackageMonitor/ListPackages";
 
 /// What the plugin reads comes from these feeds; the numbers first.
-const FEEDS: [&str; 9] =
-    ["boss.number", "boss.subscriber", "boss.package", "boss.component", "boss.tariff", "boss.enrolment", "boss.charge", "misc.usage", "base.activity"];
+const FEEDS: [&str; 10] = [
+    "boss.number",
+    "boss.subscriber",
+    "boss.package",
+    "boss.component",
+    "boss.tariff",
+    "boss.relation",
+    "boss.enrolment",
+    "boss.charge",
+    "misc.usage",
+    "base.activity",
+];
 
-/// A kernel with the province's files of the two cities, and the plugin enabled in both.
-async fn kernel() -> Kernel {
+/// A kernel with a province's files of these feeds and cities, and the plugin enabled in each with this configuration.
+async fn kernel(province: &Province, feeds: &[&str], cities: &[&str], configuration: &str) -> Kernel {
     let wasm = std::fs::read(package_monitor()).unwrap();
-    let (province, kernel) = (Province::least(), Kernel::start().await);
+    let kernel = Kernel::start().await;
     let mut groups: BTreeMap<_, Vec<FeedFile>> = BTreeMap::new();
-    let is_read = |city: &str, feed: &str| FEEDS.contains(&feed) && [HUIZHOU, DONGGUAN, "440000"].contains(&city);
+    let is_read = |city: &str, feed: &str| feeds.contains(&feed) && (cities.contains(&city) || city == "440000");
     for total in province.summary.files.iter().filter(|total| is_read(&total.city, total.feed) && !total.file.starts_with("late/")) {
         groups.entry((total.feed != "boss.number", total.feed, &total.city)).or_default().push(province.file(total));
     }
     import_all(&kernel.call, groups.into_values().collect(), 4, |_, _| true).await.unwrap();
     let version = kernel.install(&wasm).await.unwrap();
-    for city in [HUIZHOU, DONGGUAN] {
-        kernel.enable(&version, city).await.unwrap();
+    for city in cities {
+        kernel.enable_with(&version, city, configuration).await.unwrap();
     }
     kernel
 }
 
-fn value_months(kernel: &Kernel, city: &str, parameters: &str) -> Value {
-    let outcome = kernel.cli_ok(&["plugin", "job", "package-monitor", "value-months", parameters, "--in", city, "--json"]);
-    let outcome: Value = serde_json::from_str(&outcome).unwrap();
-    assert_eq!(outcome["finished"], true, "{outcome}");
-    serde_json::from_str(outcome["resultJson"].as_str().unwrap()).unwrap()
-}
-
-fn call(kernel: &Kernel, city: &str, method: &str, request: &Value) -> Value {
-    serde_json::from_str(&kernel.cli_ok(&["plugin", "call", method, &request.to_string(), "--city", city])).unwrap()
-}
-
-/// The rows of a query as JSON objects.
-fn rows(kernel: &Kernel, city: &str, sql: &str) -> Vec<Value> {
-    let answer: Value = serde_json::from_str(&kernel.cli_ok(&["query", sql, "--city", city, "--json"])).unwrap();
-    answer["rows"].as_array().unwrap().clone()
-}
-
-fn whole(value: &Value) -> i64 {
-    value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok())).unwrap_or_else(|| panic!("{value} is no number"))
+/// A city large enough that an agent's flood is more than chance; bills and enrolments are all that the question takes.
+#[tokio::test]
+async fn the_agent_who_floods_is_found() {
+    let province = Province::of(5_000);
+    let feeds = ["boss.package", "boss.component", "boss.relation", "boss.enrolment", "boss.charge"];
+    let kernel = kernel(&province, &feeds, &[DONGGUAN], r#"{"use_feeds": []}"#).await;
+    assert_eq!(value_months(&kernel, DONGGUAN, "{}")["not_valued"], json!([]));
+    findings::the_flooding_agent_is_found(&kernel, &province);
 }
 
 #[tokio::test]
 async fn the_months_of_two_cities_are_valued_to_the_fen() {
-    let kernel = kernel().await;
+    let kernel = kernel(Province::least(), &FEEDS, &[HUIZHOU, DONGGUAN], "").await;
     for city in [HUIZHOU, DONGGUAN] {
         let outcome = value_months(&kernel, city, "{}");
         assert_eq!(outcome["valued"].as_array().unwrap().len(), 12, "{outcome}");
         every_amount_is_the_sum_of_its_parts(&kernel, city);
+        the_figures_are_those_of_the_audit(&kernel, city);
         booked_is_what_the_bills_say(&kernel, city);
         silent_and_under_used_are_those_of_the_key(&kernel, city);
         lists_sum_to_their_month(&kernel, city);
+        findings::conflicts_are_those_of_the_key(&kernel, city);
+        findings::nobody_is_called_abnormal_but_the_flooding_agent(&kernel, city);
+        findings::takes_and_cancels_are_those_of_the_key(&kernel, city);
+        findings::customers_pay_for_what_they_do_not_use(&kernel, city);
         // Nothing is stale: nothing is done again.
         assert_eq!(value_months(&kernel, city, "{}")["valued"], json!([]));
         let before = whole(&rows(&kernel, city, REVISIONS)[0]["n"]);
@@ -75,21 +84,11 @@ async fn the_months_of_two_cities_are_valued_to_the_fen() {
     }
     a_late_line_restates_its_month_and_those_after_it(&kernel, DONGGUAN).await;
     a_month_that_is_not_complete_has_no_figures(&kernel, HUIZHOU).await;
+    findings::problems_of_the_rules_are_found(&kernel, HUIZHOU).await;
+    findings::nobody_asks_without_the_right(&kernel, HUIZHOU, DONGGUAN).await;
 }
 
 const REVISIONS: &str = "select sum(revision) as n from package_monitor.enrolment_value";
-
-fn every_amount_is_the_sum_of_its_parts(kernel: &Kernel, city: &str) {
-    let wrong = "select count(*) as n from package_monitor.enrolment_value
-                 where booked_fen <> real_fen + virtual_fen + gifted_fen + swapped_fen or least(real_fen, virtual_fen, gifted_fen, swapped_fen) < 0";
-    assert_eq!(whole(&rows(kernel, city, wrong)[0]["n"]), 0);
-    let parts = "select count(*) as n from
-                   (select enrolment_id, month, sum(allocated_fen) as allocated, sum(virtual_fen) as unused
-                    from package_monitor.component_value group by 1, 2) c
-                 join package_monitor.enrolment_value v on v.enrolment_id = c.enrolment_id and v.month = c.month
-                 where c.allocated <> v.booked_fen or c.unused <> v.virtual_fen";
-    assert_eq!(whole(&rows(kernel, city, parts)[0]["n"]), 0);
-}
 
 /// Another route to the booked amounts: every line in the order of months, carried by hand.
 fn booked_is_what_the_bills_say(kernel: &Kernel, city: &str) {
@@ -179,7 +178,7 @@ fn lists_sum_to_their_month(kernel: &Kernel, city: &str) {
     let enrolments = call(kernel, city, "package_monitor.v1.PackageMonitor/ListEnrolments", &of_package);
     let drilled: i64 = enrolments["enrolments"].as_array().unwrap().iter().map(|row| whole(&row["value"]["virtualFen"])).sum();
     assert_eq!(drilled, whole(&package["value"]["virtualFen"]), "a figure is the sum of its subscribers");
-    for grouping in ["GROUPING_MONTH", "GROUPING_CHANNEL", "GROUPING_AGENT", "GROUPING_COHORT"] {
+    for grouping in ["GROUPING_MONTH", "GROUPING_CHANNEL", "GROUPING_AGENT", "GROUPING_COHORT", "GROUPING_AGE"] {
         let groups = json!({"packageId": package["packageId"], "fromMonth": "2026-03", "toMonth": "2026-03", "groupBy": grouping});
         let groups = call(kernel, city, "package_monitor.v1.PackageMonitor/ListPackageGroups", &groups);
         let booked: i64 = groups["groups"].as_array().unwrap().iter().map(|group| whole(&group["value"]["bookedFen"])).sum();
@@ -200,9 +199,7 @@ async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city
     let (enrolment, customer, booked) = (some["enrolment_id"].as_str().unwrap(), whole(&some["customer_id"]), whole(&some["booked_fen"]));
     // A refund of more than what was booked, posted much later: the rest is carried into June.
     let refund = booked + 300;
-    let line =
-        format!(r#"{{"bill_id": "late-1", "line_no": 1, "customer_id": {customer}, "month": "2026-05-01", "fen": -{refund}, "enrolment_id": "{enrolment}"}}"#);
-    append_charge(kernel, city, &serde_json::from_str(&line).unwrap()).await;
+    append_refund(kernel, city, enrolment, customer, refund).await;
 
     let outcome = value_months(kernel, city, "{}");
     let months: Vec<&str> = outcome["valued"].as_array().unwrap().iter().map(|month| month.as_str().unwrap()).collect();
@@ -214,37 +211,28 @@ async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city
     let after = rows(kernel, city, &after);
     assert_eq!((whole(&after[0]["booked_fen"]), whole(&after[0]["carried_fen"]), whole(&after[0]["revision"])), (0, -300, 2), "{after:?}");
     every_amount_is_the_sum_of_its_parts(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city);
     booked_is_what_the_bills_say(kernel, city);
     let restated = revisions();
     assert_eq!(restated["2026-04"], before["2026-04"]);
     assert_eq!(restated["2026-05"], before["2026-05"] + 1, "the month says that it was restated");
 }
 
-/// A refund line, as billing would append it.
-async fn append_charge(kernel: &Kernel, city: &str, line: &Value) {
-    use arrow_array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-    use std::sync::Arc;
-    let text = |value: &str| Arc::new(StringArray::from(vec![value.to_owned()])) as ArrayRef;
-    let number = |value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
+/// A refund of May that was booked in November, as billing would append it.
+async fn append_refund(kernel: &Kernel, city: &str, enrolment_id: &str, customer_id: i64, fen: i64) {
     // 1 May 2026 and noon of 20 November 2026, UTC.
-    let batch = RecordBatch::try_from_iter([
-        ("bill_id", text(line["bill_id"].as_str().unwrap())),
-        ("line_no", number(1)),
-        ("customer_id", number(whole(&line["customer_id"]))),
-        ("month", Arc::new(Date32Array::from(vec![20_574])) as ArrayRef),
-        ("posted_at", Arc::new(TimestampMicrosecondArray::from(vec![1_795_176_000_000_000]).with_timezone("UTC"))),
-        ("enrolment_id", text(line["enrolment_id"].as_str().unwrap())),
-        ("item", text("late")),
-        ("amount_fen", number(whole(&line["fen"]))),
-        ("kind", text("refund")),
-    ]);
-    let batch = batch.unwrap();
-    let mut ipc = Vec::new();
-    let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut ipc, &batch.schema()).unwrap();
-    writer.write(&batch).unwrap();
-    writer.finish().unwrap();
-    let append = backplane_proto::ingest::v1::AppendRequest { dataset: "charge".to_owned(), ipc: ipc.into(), idempotency_key: "late-1".to_owned() };
-    kernel.call.in_city(city).ingest().append(append).await.unwrap();
+    let refunds = [-fen];
+    let columns = Columns::of(&refunds)
+        .text("bill_id", |_| "late-1")
+        .integer("line_no", |_| 1)
+        .integer("customer_id", |_| customer_id)
+        .day("month", |_| 20_574)
+        .instant("posted_at", |_| 1_795_176_000_000_000)
+        .text("enrolment_id", |_| enrolment_id)
+        .text("item", |_| "late")
+        .integer("amount_fen", |fen| *fen)
+        .text("kind", |_| "refund");
+    kernel.call.in_city(city).append("charge", "late-1", columns).await.unwrap();
 }
 
 /// A month of which a file was taken back is not valued any more, and says which; with the file again it is.

@@ -1,6 +1,8 @@
 use anyhow::Context;
 use backplane_proto::{
-    auth::v1::auth_client::AuthClient, ingest::v1::ingest_client::IngestClient, plugin::v1::plugins_client::PluginsClient,
+    auth::v1::auth_client::AuthClient,
+    ingest::v1::{AppendRequest, AppendResponse, ingest_client::IngestClient},
+    plugin::v1::plugins_client::PluginsClient,
     warehouse::v1::warehouse_client::WarehouseClient,
 };
 use tonic::{
@@ -9,6 +11,8 @@ use tonic::{
     transport::Channel,
 };
 use tonic_types::StatusExt;
+
+use crate::Columns;
 
 /// A way to call a kernel: a channel, a token, a city.
 #[derive(Clone)]
@@ -52,6 +56,15 @@ impl Call {
 
     pub fn service(&self) -> Called {
         InterceptedService::new(self.channel.clone(), Metadata { token: self.token.clone(), city: self.city.clone() })
+    }
+
+    /// Appends rows to a dataset, in the city of the call.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn append<T>(&self, dataset: &str, key: &str, columns: Columns<'_, T>) -> Result<AppendResponse, Status> {
+        let request = AppendRequest { dataset: dataset.to_owned(), ipc: columns.ipc().into(), idempotency_key: key.to_owned() };
+        Ok(self.ingest().append(request).await?.into_inner())
     }
 
     /// Runs a query and gives its rows as JSON objects, through the command line's own door: the first column of the first row as a number.

@@ -211,12 +211,20 @@ impl Kernel {
     /// # Errors
     /// The kernel's refusal.
     pub async fn enable(&self, version: &PluginVersion, city: &str) -> Result<(), tonic::Status> {
+        self.enable_with(version, city, "").await
+    }
+
+    /// The same with a configuration, as JSON.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn enable_with(&self, version: &PluginVersion, city: &str, configuration: &str) -> Result<(), tonic::Status> {
         let request = EnablePluginRequest {
             plugin_id: version.plugin_id.clone(),
             version: version.version.clone(),
             city: city.to_owned(),
             granted: version.capabilities.clone(),
-            configuration_json: String::new(),
+            configuration_json: configuration.to_owned(),
         };
         self.call.plugins().enable_plugin(request).await.map(drop)
     }

@@ -3,6 +3,7 @@
 //! Start from [`Kernel`]; each file under `tests/` is one subject. Nothing here reaches into the kernel: what the tests know, a client knows.
 
 mod client;
+mod columns;
 mod files;
 mod import;
 mod kernel;
@@ -10,6 +11,7 @@ mod province;
 mod python;
 
 pub use client::{Call, Called, reason};
+pub use columns::Columns;
 pub use files::{excerpt, guest, package_monitor, portal_traffic, repository};
 pub use import::{FeedFile, import, import_all};
 pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};

@@ -1,6 +1,7 @@
 //! A kernel with the sample province, a real access log and two plugins, for a newcomer to call. Everything goes through the doors, as a stranger's client would do it.
 
 mod commands;
+mod findings;
 mod province;
 mod setup;
 mod split;
@@ -18,6 +19,7 @@ use crate::{
     plugin,
     serve::stop_signal,
 };
+use findings::Findings;
 use province::Province;
 use setup::Setup;
 
@@ -88,11 +90,14 @@ async fn play(arguments: &DemoArguments, mut setup: Setup, wasms: &[PathBuf], pr
     setup.issue_tokens().await?;
     say("6/6 valuing the marketing packages of Foshan and Dongguan, month by month");
     setup.value_months().await?;
-    let commands = commands::commands(&setup, province).await?;
+    let findings = Findings::ask(&setup, &province.valued_month()?).await?;
+    let commands = commands::commands(&setup, province, &findings).await?;
     if arguments.check {
         return commands::check(&commands);
     }
     commands::print(&commands, &setup);
+    findings.print();
+    say("\nCtrl-C stops.");
     stopped.await;
     say("stopping: running calls end first");
     Ok(())

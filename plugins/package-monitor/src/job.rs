@@ -1,5 +1,13 @@
 //! The job `value-months`: looks for the months that are to be valued, then values each, some customers a step.
 
+pub(crate) mod components;
+pub(crate) mod conflicts;
+pub(crate) mod inputs;
+pub(crate) mod outputs;
+mod plan;
+pub(crate) mod sources;
+pub(crate) mod valuation;
+
 use backplane_sdk::{
     Context, Month, Status,
     job::{RunRequest, RunResponse},
@@ -9,15 +17,15 @@ use backplane_sdk::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    components::ByPackage,
     configuration::Configuration,
-    inputs::{Inputs, Slice},
     month::{NOT_VALUED, VALUED},
-    outputs, plan,
-    plan::Planned,
-    valuation,
     value::{Parts, signed},
 };
+use components::ByPackage;
+use conflicts::Rules;
+use inputs::{Inputs, Slice};
+use outputs::{AnomalyRow, ComponentRow, ConflictRow, ValueRow};
+use plan::Planned;
 
 /// GB/T 2260 code of the province as a whole.
 const PROVINCE: &str = "440000";
@@ -140,17 +148,21 @@ fn value_some(context: &Context, request: &RunRequest, mut current: Current, cur
     let slice = Slice { month: current.month, snapshot_id: current.snapshot_id, after_customer: current.after_customer };
     let components = ByPackage::read(context, current.month, current.snapshot_id)?;
     let inputs = Inputs::read(context, slice, configuration.enrolments_per_step)?;
-    let mut valued = valuation::value(current.month, &inputs, &components, configuration.under_used_below()?);
+    let valued = valuation::value(current.month, &inputs, &components, configuration.under_used_below()?);
+    let conflicts = conflicts::find(current.month, &inputs.enrolments, &Rules::read(context, current.month, current.snapshot_id)?);
     let enrolments = signed(valued.enrolments.len() as u64);
     valued.enrolments.iter().for_each(|row| current.parts += row.parts);
-    valuation::withdraw(&mut valued, outputs::earlier(context, slice, inputs.to_customer)?);
-    outputs::write(context, request, &valued)?;
+    outputs::write(context, request, valued.enrolments, outputs::of_customers::<ValueRow>(context, slice, inputs.to_customer))?;
+    outputs::write(context, request, valued.components, outputs::of_customers::<ComponentRow>(context, slice, inputs.to_customer))?;
+    outputs::write(context, request, conflicts, outputs::of_customers::<ConflictRow>(context, slice, inputs.to_customer))?;
     current.enrolments += enrolments;
     current.after_customer = inputs.to_customer;
     cursor.done += enrolments;
     if inputs.more {
         return Ok(Some(current));
     }
+    let anomalies = sources::find(context, current.month, current.snapshot_id, &configuration)?;
+    outputs::write(context, request, anomalies, outputs::of_month::<AnomalyRow>(context, current.month))?;
     let unmatched = context.warehouse().query(UNMATCHED).bind(current.month).pin(current.snapshot_id).rows::<Unmatched>()?.one()?;
     write_month(context, request, &current, None, &unmatched)?;
     cursor.outcome.valued.push(current.month);

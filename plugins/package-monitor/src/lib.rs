@@ -1,31 +1,18 @@
 //! Package monitor: what marketing packages are really worth (B-03). `proto/package_monitor/v1/package_monitor.proto` defines every word and says what each method
 //! answers; the arithmetic is the crate `package-valuation`.
 //!
-//! Start from [`Plugin`]: the job `value-months` writes the figures (`job` and below), one file a method reads them. Invariants: sets are made in the warehouse, by SQL
+//! Start from [`Plugin`]: the job `value-months` writes the figures (`job`), one file a method (`methods`) reads them. Invariants: sets are made in the warehouse, by SQL
 //! with bound parameters; money is whole fen; a month without complete feeds has no figures; no instance holds more than one step's customers.
 
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
 
-// What everything needs.
 mod configuration;
+mod job;
+mod methods;
 mod month;
 mod value;
-
-// The job: which months, from what, what comes out.
-mod components;
-mod inputs;
-mod job;
-mod outputs;
-mod plan;
-mod valuation;
-
-// The methods.
-mod list_enrolments;
-mod list_months;
-mod list_package_groups;
-mod list_packages;
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +22,10 @@ use backplane_sdk::{
     job::{Jobs, JobsServer, RunRequest, RunResponse},
 };
 use proto::package_monitor::v1::{
+    CheckEnrolmentRequest, CheckEnrolmentResponse, ListConflictsRequest, ListConflictsResponse, ListCustomersRequest, ListCustomersResponse,
     ListEnrolmentsRequest, ListEnrolmentsResponse, ListMonthsRequest, ListMonthsResponse, ListPackageGroupsRequest, ListPackageGroupsResponse,
-    ListPackagesRequest, ListPackagesResponse, PackageMonitor, PackageMonitorServer,
+    ListPackagesRequest, ListPackagesResponse, ListRuleProblemsRequest, ListRuleProblemsResponse, ListSourceAnomaliesRequest, ListSourceAnomaliesResponse,
+    ListSourceEnrolmentsRequest, ListSourceEnrolmentsResponse, ListTakesAndCancelsRequest, ListTakesAndCancelsResponse, PackageMonitor, PackageMonitorServer,
 };
 
 #[derive(Default)]
@@ -50,16 +39,37 @@ impl Jobs for Plugin {
 
 impl PackageMonitor for Plugin {
     fn list_months(&self, context: &Context, request: ListMonthsRequest) -> Result<ListMonthsResponse, Status> {
-        list_months::list(context, &request)
+        methods::list_months::list(context, &request)
     }
     fn list_packages(&self, context: &Context, request: ListPackagesRequest) -> Result<ListPackagesResponse, Status> {
-        list_packages::list(context, &request)
+        methods::list_packages::list(context, &request)
     }
     fn list_package_groups(&self, context: &Context, request: ListPackageGroupsRequest) -> Result<ListPackageGroupsResponse, Status> {
-        list_package_groups::list(context, &request)
+        methods::list_package_groups::list(context, &request)
     }
     fn list_enrolments(&self, context: &Context, request: ListEnrolmentsRequest) -> Result<ListEnrolmentsResponse, Status> {
-        list_enrolments::list(context, &request)
+        methods::list_enrolments::list(context, &request)
+    }
+    fn list_customers(&self, context: &Context, request: ListCustomersRequest) -> Result<ListCustomersResponse, Status> {
+        methods::list_customers::list(context, &request)
+    }
+    fn list_conflicts(&self, context: &Context, request: ListConflictsRequest) -> Result<ListConflictsResponse, Status> {
+        methods::list_conflicts::list(context, &request)
+    }
+    fn list_rule_problems(&self, context: &Context, request: ListRuleProblemsRequest) -> Result<ListRuleProblemsResponse, Status> {
+        methods::list_rule_problems::list(context, &request)
+    }
+    fn list_source_anomalies(&self, context: &Context, request: ListSourceAnomaliesRequest) -> Result<ListSourceAnomaliesResponse, Status> {
+        methods::list_source_anomalies::list(context, &request)
+    }
+    fn list_source_enrolments(&self, context: &Context, request: ListSourceEnrolmentsRequest) -> Result<ListSourceEnrolmentsResponse, Status> {
+        methods::list_source_enrolments::list(context, &request)
+    }
+    fn list_takes_and_cancels(&self, context: &Context, request: ListTakesAndCancelsRequest) -> Result<ListTakesAndCancelsResponse, Status> {
+        methods::list_takes_and_cancels::list(context, &request)
+    }
+    fn check_enrolment(&self, context: &Context, request: CheckEnrolmentRequest) -> Result<CheckEnrolmentResponse, Status> {
+        methods::check_enrolment::check(context, &request)
     }
 }
 

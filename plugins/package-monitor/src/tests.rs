@@ -17,10 +17,12 @@ use backplane_sdk::{
 
 use crate::{
     Plugin,
-    components::ByPackage,
-    inputs::{BillSums, EnrolmentRow, Inputs},
+    job::{
+        components::ByPackage,
+        inputs::{BillSums, EnrolmentRow, Inputs},
+        outputs, valuation,
+    },
     proto::package_monitor::v1::{ListPackageGroupsRequest, ListPackagesRequest, PackageMonitorClient},
-    valuation,
 };
 
 fn day(text: &str) -> Day {
@@ -97,12 +99,13 @@ fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
 
 /// What an earlier run left of the months.
 fn is_state(sql: &str) -> bool {
-    sql.starts_with("SELECT month, status") || sql.starts_with("SELECT city, status")
+    sql.starts_with("SELECT month, status") || sql.starts_with("SELECT month, city, status")
 }
 
 /// Of a step: neither of the plan nor of what was written before.
 fn is_input(sql: &str) -> bool {
-    sql.contains("customer_id") && !sql.contains("concat_ws") && !sql.starts_with("\nSELECT enrolment_id, month")
+    let is_written_before = sql.contains("FROM package_monitor.") && sql.contains("ORDER BY enrolment_id");
+    sql.contains("customer_id") && !sql.contains("concat_ws") && !is_written_before
 }
 
 fn kernel(missing: &'static [&'static str]) -> FakeKernel {
@@ -254,9 +257,47 @@ fn what_is_found_no_more_is_withdrawn() {
     let value =
         |rows: Vec<EnrolmentRow>| valuation::value(month("2026-03"), &inputs(rows, &[("e1", 700), ("e2", 300)]), &ByPackage::none(), "0.3".parse().unwrap());
     let (earlier, mut now) = (value(rows.clone()), value(rows[..1].to_vec()));
-    valuation::withdraw(&mut now, earlier);
+    outputs::withdraw(&mut now.enrolments, earlier.enrolments);
     let rows: Vec<(&str, i64, bool)> = now.enrolments.iter().map(|row| (row.enrolment_id.as_str(), row.parts.booked_fen, row.withdrawn)).collect();
     assert_eq!(rows, [("e1", 700, false), ("e2", 0, true)]);
+}
+
+#[test]
+fn a_step_that_is_repeated_writes_the_same_rows_under_the_same_keys() {
+    // What it wrote the first time is there the second time: one enrolment that it found no more, already withdrawn.
+    let earlier = |withdrawn: bool| {
+        let row = [enrolment("gone", 1, "2026-01-01", "2026-12-31")];
+        let columns = Columns::of(&row).text("enrolment_id", |row| &row.enrolment_id).day("month", |_| month("2026-03").first_day());
+        let columns = columns.integer("customer_id", |row| row.customer_id).text("package_id", |row| &row.package_id).text("channel_id", |row| &row.channel_id);
+        let columns = columns.optional_text("agent_id", |_| None).day("joined_month", |_| month("2026-01").first_day()).boolean("in_force", |_| !withdrawn);
+        let amounts =
+            ["booked_fen", "real_fen", "virtual_fen", "gifted_fen", "swapped_fen", "carried_fen", "components", "silent_components", "under_used_components"];
+        let columns = amounts.into_iter().fold(columns, |columns, amount| columns.integer(amount, |_| if withdrawn { 0 } else { 7 }));
+        columns.boolean("withdrawn", |_| withdrawn).batch().unwrap()
+    };
+    let written = |withdrawn: bool| {
+        let earlier = earlier(withdrawn);
+        let answer = move |sql: &str, parameters: &[Parameter]| {
+            if sql.contains("FROM package_monitor.enrolment_value") && !sql.contains("carried_fen < 0") {
+                Ok(earlier.clone())
+            } else {
+                empty_month(sql, parameters)
+            }
+        };
+        let (kernel, context) = kernel(&[]).on_query(answer).start("441900");
+        run(&context).unwrap();
+        let of_values = |append: &backplane_sdk::proto::ingest::v1::AppendRequest| append.dataset == "package_monitor.enrolment_value";
+        kernel.appends().into_iter().filter(of_values).map(|append| (append.idempotency_key, append.ipc)).collect::<Vec<_>>()
+    };
+    assert_eq!(written(false).len(), 1);
+    assert_eq!(written(false), written(true));
+}
+
+#[test]
+fn a_city_whose_rows_are_appended_lacks_no_file() {
+    let (kernel, context) = kernel(&["20260330"]).configuration(r#"{"bill_feeds": [], "use_feeds": []}"#).start("441900");
+    assert_eq!(run(&context).unwrap().result_json, r#"{"valued":["2026-03"],"not_valued":[],"enrolments":0}"#);
+    assert_eq!(kernel.appends().len(), 1);
 }
 
 #[test]

@@ -18,12 +18,13 @@ impl Term {
         self.first_day <= last_day && first_day <= self.last_day
     }
 
-    /// The first day on which both are in force and a relation holds that is valid from `valid_from` and, unless it is open, until the day before `valid_to`: when two
-    /// enrolments of packages that exclude each other were first held together.
-    pub fn first_common_day(&self, other: &Term, valid_from: i32, valid_to: Option<i32>) -> Option<i32> {
+    /// The first and the last day on which both are in force and a relation holds that is valid from `valid_from` and, unless it is open, until the day before
+    /// `valid_to`: how long two enrolments of packages that exclude each other are held together.
+    pub fn common_days(&self, other: &Term, valid_from: i32, valid_to: Option<i32>) -> Option<(i32, i32)> {
         let first = self.first_day.max(other.first_day).max(valid_from);
         let last = self.last_day.min(other.last_day);
-        (first <= last && valid_to.is_none_or(|valid_to| first < valid_to)).then_some(first)
+        let last = valid_to.map_or(last, |valid_to| last.min(valid_to.saturating_sub(1)));
+        (first <= last).then_some((first, last))
     }
 }
 
@@ -51,9 +52,9 @@ mod tests {
     #[test]
     fn two_are_held_together_on_a_day_on_which_the_relation_is_valid() {
         let (one, other) = (Term::new(10, 40, None).unwrap(), Term::new(30, 60, None).unwrap());
-        assert_eq!((one.first_common_day(&other, 0, None), other.first_common_day(&one, 0, None)), (Some(30), Some(30)));
-        assert_eq!(one.first_common_day(&other, 35, None), Some(35));
-        assert_eq!((one.first_common_day(&other, 41, None), one.first_common_day(&other, 0, Some(30))), (None, None));
-        assert_eq!(one.first_common_day(&other, 0, Some(31)), Some(30), "the end of its validity is not part of it");
+        assert_eq!((one.common_days(&other, 0, None), other.common_days(&one, 0, None)), (Some((30, 40)), Some((30, 40))));
+        assert_eq!(one.common_days(&other, 35, None), Some((35, 40)));
+        assert_eq!((one.common_days(&other, 41, None), one.common_days(&other, 0, Some(30))), (None, None));
+        assert_eq!(one.common_days(&other, 0, Some(31)), Some((30, 30)), "the end of its validity is not part of it");
     }
 }

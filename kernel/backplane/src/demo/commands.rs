@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, process::Command};
 use anyhow::{Context, bail};
 
 use super::{
+    findings::Findings,
     province::Province,
     setup::{DONGGUAN, FOSHAN, Setup, WITHOUT_RIGHT},
 };
@@ -27,12 +28,10 @@ enum Expected {
 }
 
 /// The commands for what was set up. Tokens stand in shell variables, so that what is copied stays short.
-pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Result<Vec<DemoCommand>> {
+pub(super) async fn commands(setup: &Setup, province: &Province, findings: &Findings) -> anyhow::Result<Vec<DemoCommand>> {
     let (late_feed, late_period) = province.late_file()?;
     let late_month: String = late_period.chars().take(6).collect();
     let late = province.late.display();
-    // Late in another city: Foshan's month is whole.
-    let valued_month = late_month.split_at_checked(4).map_or_else(String::new, |(year, month)| format!("{year}-{month}"));
     let administrator = setup.administrator.token.as_deref().unwrap_or_default();
     let (from, to) = setup.period().await?;
     let request = format!(r#"{{"from": "{from}", "to": "{to}"}}"#);
@@ -45,7 +44,7 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
     let (foshan, dongguan, reader) = (setup.token(&FOSHAN), setup.token(&DONGGUAN), setup.token(&WITHOUT_RIGHT));
     let sql =
         format!("select page, count(*) as requests from interaction where at >= '{from}' and at < '{to}' group by page order by requests desc, page limit 5");
-    Ok(vec![
+    let mut commands = vec![
         DemoCommand {
             what: "Foshan's traffic, with curl (Connect JSON)",
             shell: curl(foshan),
@@ -91,15 +90,6 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
             figures_of: None,
         },
         DemoCommand {
-            what: "what Foshan's marketing packages are worth, those first of which most was paid for and never used (package-monitor)",
-            shell: format!(
-                r#"{binary} plugin call --address {address} --token {foshan} package_monitor.v1.PackageMonitor/ListPackages '{{"month": "{valued_month}", "pageSize": 3}}'"#
-            ),
-            needs: None,
-            expected: Expected::Answer("\"virtualFen\"".to_owned()),
-            figures_of: None,
-        },
-        DemoCommand {
             what: "one city's file of a day is late: that month is not complete",
             shell: format!(r#"{binary} feed completeness --address {address} --token {administrator} {late_month} {late_feed}"#),
             needs: None,
@@ -113,7 +103,46 @@ pub(super) async fn commands(setup: &Setup, province: &Province) -> anyhow::Resu
             expected: Expected::Answer(late_feed),
             figures_of: None,
         },
-    ])
+    ];
+    commands.extend(of_packages(setup, findings, &format!("{binary} plugin call --address {address}")));
+    Ok(commands)
+}
+
+/// What package-monitor is asked; `call` is how a plugin is called.
+fn of_packages(setup: &Setup, findings: &Findings, call: &str) -> Vec<DemoCommand> {
+    let (foshan, dongguan) = (setup.token(&FOSHAN), setup.token(&DONGGUAN));
+    let command = |what, token: &str, method: &str, request: String, answer: &str| DemoCommand {
+        what,
+        shell: format!("{call} --token {token} package_monitor.v1.PackageMonitor/{method} '{request}'"),
+        needs: None,
+        expected: Expected::Answer(answer.to_owned()),
+        figures_of: None,
+    };
+    let month = findings.month();
+    let mut commands = vec![command(
+        "what Foshan's marketing packages are worth, those first of which most was paid for and never used (package-monitor)",
+        foshan,
+        "ListPackages",
+        format!(r#"{{"month": "{month}", "pageSize": 3}}"#),
+        "\"virtualFen\"",
+    )];
+    if let Some([customer, package, day]) = findings.forbidden() {
+        let held = format!(r#"{{"month": "{month}", "customerId": "{customer}"}}"#);
+        commands.push(command("packages that exclude each other, held together by one customer", foshan, "ListConflicts", held, "\"since\""));
+        let wished = format!(r#"{{"customerId": "{customer}", "packageId": "{package}", "startsOn": "{day}"}}"#);
+        commands.push(command("may this customer take this package, and why not", foshan, "CheckEnrolment", wished, "\"FINDING_KIND_EXCLUSIVE\""));
+    }
+    if let Some(month) = findings.abnormal_month() {
+        let request = format!(r#"{{"month": "{month}"}}"#);
+        commands.push(command(
+            "who took far more enrolments than usual in Dongguan, with the evidence",
+            dongguan,
+            "ListSourceAnomalies",
+            request,
+            "\"expected\"",
+        ));
+    }
+    commands
 }
 
 pub(super) fn print(commands: &[DemoCommand], setup: &Setup) {
@@ -123,7 +152,7 @@ pub(super) fn print(commands: &[DemoCommand], setup: &Setup) {
         say(format!("# {}{}\n{}\n", command.what, missing.unwrap_or_default(), command.shell));
     }
     let administrator = setup.administrator.token.as_deref().unwrap_or_default();
-    say(format!("The administrator's token, for everything else ('backplane --help'):\nexport BACKPLANE_TOKEN={administrator}\n\nCtrl-C stops."));
+    say(format!("The administrator's token, for everything else ('backplane --help'):\nexport BACKPLANE_TOKEN={administrator}"));
 }
 
 /// Runs each command as a person would, and compares.

@@ -39,6 +39,16 @@ impl Province {
         let period = rest.and_then(|rest| rest.split('.').nth(1)).with_context(|| format!("{} is not named as a feed's file", file.display()))?;
         Ok((feed, period.to_owned()))
     }
+
+    /// The month of that file, "2026-10". It is another city's: Foshan's and Dongguan's months are whole.
+    ///
+    /// # Errors
+    /// As [`late_file`](Self::late_file).
+    pub(super) fn valued_month(&self) -> anyhow::Result<String> {
+        let (_, period) = self.late_file()?;
+        let (year, month) = period.get(..6).and_then(|month| month.split_at_checked(4)).with_context(|| format!("{period} is no day"))?;
+        Ok(format!("{year}-{month}"))
+    }
 }
 
 /// Writes the files of the sample province below the folder, once; gives where they are.

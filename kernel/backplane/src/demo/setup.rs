@@ -21,8 +21,20 @@ use crate::{client::Connection, feed, output::say, plugin, query, user::auth};
 /// What may be done with the plugin's figures: its own permission, and what it reads on the caller's behalf.
 const ANALYST: (&str, &[&str]) = ("portal-analyst", &["portal_traffic.read", "warehouse.query", "dataset.read:interaction", "dataset.read:city"]);
 /// The same of marketing packages.
-const PACKAGE_ANALYST: (&str, &[&str]) =
-    ("package-analyst", &["package_monitor.read", "warehouse.query", "dataset.read:package", "dataset.read:package_monitor.*"]);
+const PACKAGE_ANALYST: (&str, &[&str]) = (
+    "package-analyst",
+    &[
+        "package_monitor.read",
+        "package_monitor.check",
+        "warehouse.query",
+        "dataset.read:package",
+        "dataset.read:package_relation",
+        "dataset.read:enrolment",
+        "dataset.read:subscriber",
+        "dataset.read:charge",
+        "dataset.read:package_monitor.*",
+    ],
+);
 /// May ask SQL and no plugin.
 const READER: (&str, &[&str]) = ("warehouse-reader", &["warehouse.query", "dataset.read:interaction"]);
 

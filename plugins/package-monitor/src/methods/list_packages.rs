@@ -1,19 +1,12 @@
-use backplane_sdk::{Context, Page, Status};
+use backplane_sdk::{Context, Page, Paged, Status};
 use serde::Deserialize;
 
+use super::package_names::NAMES;
 use crate::{
     month,
     proto::package_monitor::v1::{ListPackagesRequest, ListPackagesResponse, PackageValue, Part, Value},
     value::{Parts, SUMS},
 };
-
-// Of a package's names the one that was valid in the month, else the newest.
-const NAMES: &str = "
-SELECT package_id, name_zh
-FROM (SELECT package_id, name_zh,
-             row_number() OVER (PARTITION BY package_id ORDER BY (valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1)) DESC, valid_from DESC) AS place
-      FROM package) AS named
-WHERE place = 1";
 
 #[derive(Deserialize)]
 struct Row {
@@ -27,7 +20,7 @@ struct Row {
 }
 
 pub(crate) fn list(context: &Context, request: &ListPackagesRequest) -> Result<ListPackagesResponse, Status> {
-    let month = month::read("month", &request.month)?;
+    let month = Status::read_field("month", &request.month)?;
     let filter = ListPackagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
@@ -46,12 +39,9 @@ pub(crate) fn list(context: &Context, request: &ListPackagesRequest) -> Result<L
            FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn GROUP BY package_id)
          SELECT valued.*, named.name_zh
          FROM valued LEFT JOIN ({NAMES}) AS named ON named.package_id = valued.package_id
-         ORDER BY CASE WHEN booked_fen > 0 THEN CAST({part} AS DOUBLE) / CAST(booked_fen AS DOUBLE) END DESC NULLS LAST, {part} DESC, valued.package_id
-         LIMIT $2 OFFSET $3"
+         ORDER BY CASE WHEN booked_fen > 0 THEN CAST({part} AS DOUBLE) / CAST(booked_fen AS DOUBLE) END DESC NULLS LAST, {part} DESC, valued.package_id"
     );
-    let rows = context.warehouse().query(sql).bind(month).bind(page.limit()).bind(page.offset()).pin(snapshot_id).rows::<Row>()?;
-    let mut rows = rows.into_vec()?;
-    let next_page_token = page.cut(&mut rows, snapshot_id);
+    let Paged { rows, next_page_token, .. } = context.warehouse().query(sql).bind(month).pin(snapshot_id).page::<Row>(&page)?;
     Ok(ListPackagesResponse { packages: rows.into_iter().map(package).collect(), next_page_token, snapshot_id })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use backplane_sdk::{Context, Day, Month, Status};
+use package_valuation::Term;
 use serde::Deserialize;
 
 // Also those that no longer were in force, or not yet, when a bill line names them.
@@ -28,20 +29,19 @@ FROM usage
 WHERE day >= $1 AND day <= $2 AND customer_id > $3 AND customer_id <= $4
 GROUP BY customer_id, product_id";
 
-// Of overlapping validity the later start wins: it is read last.
+// Of overlapping validity the later start wins: it is read last. A tariff without terms on the day gives no discount.
 const TARIFFS: &str = "
-SELECT s.customer_id, t.ordinary_voice_discount_permille AS permille
-FROM subscriber s JOIN tariff t ON t.tariff_id = s.tariff_id
-WHERE s.valid_from <= $1 AND (s.valid_to IS NULL OR s.valid_to > $1) AND t.valid_from <= $1 AND (t.valid_to IS NULL OR t.valid_to > $1)
-  AND s.customer_id > $2 AND s.customer_id <= $3
+SELECT s.customer_id, coalesce(t.ordinary_voice_discount_permille, 0) AS permille
+FROM subscriber s LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.valid_from <= $1 AND (t.valid_to IS NULL OR t.valid_to > $1)
+WHERE s.valid_from <= $1 AND (s.valid_to IS NULL OR s.valid_to > $1) AND s.customer_id > $2 AND s.customer_id <= $3
 ORDER BY s.customer_id, s.valid_from, t.valid_from";
 
-// A month without a row passes on what the one before it left.
+// A month without a row passes on what the one before it left, and an enrolment that was given to another customer takes it along.
 const CARRIED: &str = "
 SELECT enrolment_id, carried_fen
 FROM (SELECT enrolment_id, carried_fen, row_number() OVER (PARTITION BY enrolment_id ORDER BY month DESC) AS age
       FROM package_monitor.enrolment_value
-      WHERE month < $1 AND NOT withdrawn AND customer_id > $2 AND customer_id <= $3
+      WHERE month < $1 AND NOT withdrawn AND enrolment_id IN (SELECT enrolment_id FROM enrolment WHERE customer_id > $2 AND customer_id <= $3)
         AND month IN (SELECT month FROM package_monitor.month WHERE status = 'valued')) AS earlier
 WHERE age = 1 AND carried_fen < 0";
 
@@ -56,6 +56,14 @@ pub(crate) struct EnrolmentRow {
     pub(crate) starts_on: Day,
     pub(crate) ends_on: Day,
     pub(crate) cancelled_at: Option<i64>,
+}
+
+impl EnrolmentRow {
+    /// The days on which it is in force; `None` when it never was.
+    pub(crate) fn term(&self) -> Option<Term> {
+        let cancelled_on = self.cancelled_at.and_then(Day::of_instant).map(Day::number);
+        Term::new(self.starts_on.number(), self.ends_on.number(), cancelled_on)
+    }
 }
 
 #[derive(Deserialize)]

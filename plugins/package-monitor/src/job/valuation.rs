@@ -1,16 +1,16 @@
 //! From what a step reads to what it writes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use backplane_sdk::{Day, Month};
-use package_valuation::{Bill, Component, ComponentValue, Decimal, Enrolment, Measure, MonthValue, Rules, Term, Use, Used, value_customer};
+use backplane_sdk::Month;
+use package_valuation::{Bill, Component, ComponentValue, Decimal, Enrolment, Measure, MonthValue, Rules, Use, Used, value_customer};
 
-use crate::{
+use super::{
     components::{ByPackage, measure_name, role_name},
     inputs::{EnrolmentRow, Inputs, UseRow},
     outputs::{ComponentRow, ValueRow},
-    value::{Parts, signed},
 };
+use crate::value::{Parts, signed};
 
 /// The rows of a step.
 #[derive(Default)]
@@ -45,9 +45,7 @@ pub(crate) fn value(month: Month, inputs: &Inputs, components: &ByPackage, under
 }
 
 fn is_in_force(row: &EnrolmentRow, month: Month) -> bool {
-    let cancelled_on = row.cancelled_at.and_then(Day::of_instant).map(Day::number);
-    let term = Term::new(row.starts_on.number(), row.ends_on.number(), cancelled_on);
-    term.is_some_and(|term| term.is_in_force(month.first_day().number(), month.last_day().number()))
+    row.term().is_some_and(|term| term.is_in_force(month.first_day().number(), month.last_day().number()))
 }
 
 fn enrolment<'a>(row: &'a EnrolmentRow, is_in_force: bool, inputs: &Inputs, components: &'a ByPackage) -> Enrolment<'a> {
@@ -118,16 +116,4 @@ fn state_name(state: Use) -> &'static str {
         Use::UnderUsed => "under_used",
         Use::Used => "used",
     }
-}
-
-/// Adds what an earlier valuation wrote and this one found no more, with nothing in it.
-pub(crate) fn withdraw(valued: &mut Valued, earlier: Valued) {
-    let enrolments: HashSet<&str> = valued.enrolments.iter().map(|row| row.enrolment_id.as_str()).collect();
-    let gone = |row: &ValueRow| !enrolments.contains(row.enrolment_id.as_str());
-    let withdrawn: Vec<ValueRow> = earlier.enrolments.into_iter().filter(gone).map(ValueRow::withdrawn).collect();
-    let components: HashSet<(&str, &str)> = valued.components.iter().map(|row| (row.enrolment_id.as_str(), row.component_id.as_str())).collect();
-    let gone = |row: &ComponentRow| !components.contains(&(row.enrolment_id.as_str(), row.component_id.as_str()));
-    let withdrawn_components: Vec<ComponentRow> = earlier.components.into_iter().filter(gone).map(ComponentRow::withdrawn).collect();
-    valued.enrolments.extend(withdrawn);
-    valued.components.extend(withdrawn_components);
 }

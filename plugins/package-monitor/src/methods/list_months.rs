@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Month, Page, Status};
+use backplane_sdk::{Context, Month, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
@@ -11,8 +11,7 @@ const MONTHS: &str = "
 SELECT month, status, reason, configuration_revision, snapshot_id, enrolments, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, waiting_rows,
        unmatched_lines, unmatched_fen, revision
 FROM package_monitor.month
-ORDER BY month
-LIMIT $1 OFFSET $2";
+ORDER BY month";
 
 #[derive(Deserialize)]
 struct Row {
@@ -32,10 +31,7 @@ struct Row {
 
 pub(crate) fn list(context: &Context, request: &ListMonthsRequest) -> Result<ListMonthsResponse, Status> {
     let page = Page::read(context, request.page_size, &request.page_token, &ListMonthsRequest::default())?;
-    let rows = context.warehouse().query(MONTHS).bind(page.limit()).bind(page.offset()).pin(page.snapshot_id()).rows::<Row>()?;
-    let snapshot_id = rows.snapshot_id();
-    let mut rows = rows.into_vec()?;
-    let next_page_token = page.cut(&mut rows, snapshot_id);
+    let Paged { rows, next_page_token, snapshot_id } = context.warehouse().query(MONTHS).page::<Row>(&page)?;
     Ok(ListMonthsResponse { months: rows.into_iter().map(month).collect(), next_page_token, snapshot_id })
 }
 

@@ -1,21 +1,11 @@
-use backplane_sdk::{Context, Page, Status};
+use backplane_sdk::{Context, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
+    job::outputs::{Output, ValueRow},
     month,
-    outputs::ValueRow,
     proto::package_monitor::v1::{EnrolmentValue, ListEnrolmentsRequest, ListEnrolmentsResponse, Value},
 };
-
-const ENROLMENTS: &str = "
-SELECT enrolment_id, month, customer_id, package_id, channel_id, agent_id, joined_month, in_force, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen,
-       carried_fen, components, silent_components, under_used_components, withdrawn, revision
-FROM package_monitor.enrolment_value
-WHERE month = $1 AND NOT withdrawn
-  AND ($2 = '' OR package_id = $2) AND ($3 = '' OR channel_id = $3) AND ($4 = '' OR agent_id = $4)
-  AND (NOT $5 OR silent_components > 0) AND (NOT $6 OR silent_components + under_used_components > 0)
-ORDER BY virtual_fen DESC, enrolment_id
-LIMIT $7 OFFSET $8";
 
 #[derive(Deserialize)]
 struct Row {
@@ -25,15 +15,23 @@ struct Row {
 }
 
 pub(crate) fn list(context: &Context, request: &ListEnrolmentsRequest) -> Result<ListEnrolmentsResponse, Status> {
-    let month = month::read("month", &request.month)?;
+    let month = Status::read_field("month", &request.month)?;
     let filter = ListEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
     let ListEnrolmentsRequest { package_id, channel_id, agent_id, silent_only, under_used_only, .. } = request;
-    let query = context.warehouse().query(ENROLMENTS).bind(month).bind(package_id.as_str()).bind(channel_id.as_str()).bind(agent_id.as_str());
-    let query = query.bind(*silent_only).bind(*under_used_only).bind(page.limit()).bind(page.offset());
-    let mut rows = query.pin(snapshot_id).rows::<Row>()?.into_vec()?;
-    let next_page_token = page.cut(&mut rows, snapshot_id);
+    let sql = format!(
+        "SELECT {}, revision
+         FROM package_monitor.enrolment_value
+         WHERE month = $1 AND NOT withdrawn
+           AND ($2 = '' OR package_id = $2) AND ($3 = '' OR channel_id = $3) AND ($4 = '' OR agent_id = $4)
+           AND (NOT $5 OR silent_components > 0) AND (NOT $6 OR silent_components + under_used_components > 0)
+         ORDER BY virtual_fen DESC, enrolment_id",
+        ValueRow::COLUMNS
+    );
+    let query = context.warehouse().query(sql).bind(month).bind(package_id.as_str()).bind(channel_id.as_str()).bind(agent_id.as_str());
+    let query = query.bind(*silent_only).bind(*under_used_only);
+    let Paged { rows, next_page_token, .. } = query.pin(snapshot_id).page::<Row>(&page)?;
     Ok(ListEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
 }
 

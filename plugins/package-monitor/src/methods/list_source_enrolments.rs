@@ -1,0 +1,54 @@
+use backplane_sdk::{Context, Day, Page, Paged, Status};
+use serde::Deserialize;
+
+use crate::proto::package_monitor::v1::{ListSourceEnrolmentsRequest, ListSourceEnrolmentsResponse, SourceEnrolment};
+
+// Limit: days of one question, as its contract says.
+const DAYS_MAX: i32 = 31;
+
+const TAKEN: &str = "
+SELECT enrolment_id, customer_id, package_id, agent_id, day, starts_on, ends_on, CAST(cancelled_at AS BIGINT) AS cancelled_at
+FROM enrolment
+WHERE channel_id = $1 AND ($2 = '' OR agent_id = $2) AND day >= $3 AND day <= $4 AND continues_id IS NULL
+ORDER BY at, enrolment_id";
+
+#[derive(Deserialize)]
+struct Row {
+    enrolment_id: String,
+    customer_id: i64,
+    package_id: String,
+    agent_id: Option<String>,
+    day: Day,
+    starts_on: Day,
+    ends_on: Day,
+    cancelled_at: Option<i64>,
+}
+
+pub(crate) fn list(context: &Context, request: &ListSourceEnrolmentsRequest) -> Result<ListSourceEnrolmentsResponse, Status> {
+    let ListSourceEnrolmentsRequest { channel_id, agent_id, first_day, last_day, .. } = request;
+    if channel_id.is_empty() {
+        return Err(Status::field_invalid("channel_id", "channel_id: name the channel: ListSourceAnomalies shows them"));
+    }
+    let (first_day, last_day): (Day, Day) = (Status::read_field("first_day", first_day)?, Status::read_field("last_day", last_day)?);
+    if last_day < first_day || last_day.number() - first_day.number() >= DAYS_MAX {
+        return Err(Status::field_invalid("last_day", format!("last_day: from {first_day} on it is at most {DAYS_MAX} days")));
+    }
+    let filter = ListSourceEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
+    let query = context.warehouse().query(TAKEN).bind(channel_id.as_str()).bind(agent_id.as_str()).bind(first_day).bind(last_day);
+    let Paged { rows, next_page_token, snapshot_id } = query.page::<Row>(&page)?;
+    Ok(ListSourceEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
+}
+
+fn enrolment(row: Row) -> SourceEnrolment {
+    SourceEnrolment {
+        enrolment_id: row.enrolment_id,
+        customer_id: row.customer_id,
+        package_id: row.package_id,
+        agent_id: row.agent_id.unwrap_or_default(),
+        day: row.day.to_string(),
+        starts_on: row.starts_on.to_string(),
+        ends_on: row.ends_on.to_string(),
+        cancelled_on: row.cancelled_at.and_then(Day::of_instant).map(|day| day.to_string()).unwrap_or_default(),
+    }
+}
