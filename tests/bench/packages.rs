@@ -72,7 +72,7 @@ async fn checks(kernel: &Kernel, city: &str) {
     let mut times = Vec::new();
     for (place, customer_id) in customers.iter().enumerate() {
         let package_id = format!("K{:03}", place % 20 + 1);
-        let request = CheckEnrolmentRequest { customer_id: *customer_id, package_id, starts_on: String::new() };
+        let request = CheckEnrolmentRequest { customer_id: *customer_id, package_id, ..CheckEnrolmentRequest::default() };
         let start = Instant::now();
         client.check_enrolment(request).await.unwrap();
         times.push(start.elapsed());

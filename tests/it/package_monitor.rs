@@ -84,6 +84,7 @@ async fn the_months_of_two_cities_are_valued_to_the_fen() {
     }
     a_late_line_restates_its_month_and_those_after_it(&kernel, DONGGUAN).await;
     a_month_that_is_not_complete_has_no_figures(&kernel, HUIZHOU).await;
+    the_province_answers_for_its_cities_together(&kernel).await;
     findings::problems_of_the_rules_are_found(&kernel, HUIZHOU).await;
     findings::nobody_asks_without_the_right(&kernel, HUIZHOU, DONGGUAN).await;
 }
@@ -216,6 +217,41 @@ async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city
     let restated = revisions();
     assert_eq!(restated["2026-04"], before["2026-04"]);
     assert_eq!(restated["2026-05"], before["2026-05"] + 1, "the month says that it was restated");
+}
+
+/// The province's figures are its cities' together, and a city that is not valued is named.
+async fn the_province_answers_for_its_cities_together(kernel: &Kernel) {
+    let version = kernel.install(&std::fs::read(package_monitor()).unwrap()).await.unwrap();
+    kernel.enable(&version, "440000").await.unwrap();
+    let month = json!({"month": "2026-03", "pageSize": 1000});
+    let booked = |city: &str| -> BTreeMap<String, i64> {
+        let packages = call(kernel, city, LIST_PACKAGES, &month);
+        let packages = packages["packages"].as_array().unwrap().iter();
+        packages.map(|package| (package["packageId"].as_str().unwrap().to_owned(), whole(&package["value"]["bookedFen"]))).collect()
+    };
+    let mut together = booked(HUIZHOU);
+    for (package, fen) in booked(DONGGUAN) {
+        *together.entry(package).or_default() += fen;
+    }
+    assert_eq!(booked("440000"), together);
+
+    let (package, fen) = together.iter().max_by_key(|(_, fen)| **fen).unwrap();
+    let by_city = json!({"packageId": package, "fromMonth": "2026-03", "toMonth": "2026-03", "groupBy": "GROUPING_CITY"});
+    let by_city = call(kernel, "440000", "package_monitor.v1.PackageMonitor/ListPackageGroups", &by_city);
+    let groups: Vec<(&str, i64)> =
+        by_city["groups"].as_array().unwrap().iter().map(|group| (group["group"].as_str().unwrap(), whole(&group["value"]["bookedFen"]))).collect();
+    assert_eq!(groups.iter().map(|(city, _)| *city).collect::<Vec<_>>(), [HUIZHOU, DONGGUAN]);
+    assert_eq!(groups.iter().map(|(_, fen)| fen).sum::<i64>(), *fen);
+    let months = call(kernel, "440000", LIST_MONTHS, &json!({}));
+    assert_eq!(months["months"].as_array().unwrap().iter().filter(|month| month["month"] == "2026-03").count(), 2);
+
+    // A third city has bills of the month, and nobody has run the job there.
+    let line = [900_i64];
+    let columns = Columns::of(&line).text("bill_id", |_| "jieyang-1").integer("line_no", |_| 1).integer("customer_id", |_| 1).day("month", |_| 20_513);
+    let columns = columns.instant("posted_at", |_| 1_772_600_000_000_000).text("item", |_| "a test").integer("amount_fen", |fen| *fen).text("kind", |_| "fee");
+    kernel.call.in_city("445200").append("charge", "jieyang-1", columns).await.unwrap();
+    let refusal = kernel.cli_err(&["plugin", "call", LIST_PACKAGES, r#"{"month": "2026-03"}"#, "--city", "440000"]);
+    assert!(refusal.contains("MONTH_NOT_VALUED") && refusal.contains("445200"), "{refusal}");
 }
 
 /// A refund of May that was booked in November, as billing would append it.

@@ -48,8 +48,9 @@ impl Host {
             None => Box::pin(Instance::start(&host.engine, &host.bus, deployment, effective, &context)).await?,
         };
         // An error drops the instance here: what a trap leaves behind in its memory is nobody's to use.
-        let answer = instance.call(deployment, context, &host.clock, path, request).await?;
+        let answer = instance.call(deployment, context, &host.clock, path, request).await;
         deployment.note_memory(instance.memory_bytes());
+        let answer = answer?;
         if instance.is_reusable(host.settings.limits.calls_per_instance_max) {
             deployment.idle.put(instance, Instant::now());
         }

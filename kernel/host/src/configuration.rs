@@ -6,6 +6,9 @@ use crate::HostError;
 // Limit: a configuration. It travels into the guest with every call.
 const CONFIGURATION_BYTES_MAX: usize = 64 << 10;
 
+/// Below it every whole number is a double of its own.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// What a deployment's configuration must fit.
 pub(crate) struct ConfigurationSchema {
     /// `None`: the plugin takes no configuration.
@@ -44,11 +47,27 @@ impl ConfigurationSchema {
                 None => Ok(value.to_string()),
                 Some(key) => Err(invalid(format!("/{key}"), "the plugin takes no configuration".to_owned())),
             },
-            Some(validator) => match validator.iter_errors(&value).next() {
-                None => Ok(value.to_string()),
-                Some(error) => Err(invalid(field(error.instance_path().as_str()), error.to_string())),
-            },
+            Some(validator) => {
+                if let Some(error) = validator.iter_errors(&value).next() {
+                    return Err(invalid(field(error.instance_path().as_str()), error.to_string()));
+                }
+                Ok(with_whole_numbers(value).to_string())
+            }
         }
+    }
+}
+
+/// To a schema 2.0 is an integer, and to a plugin's language a fraction: it is written as 2.
+fn with_whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64().filter(|real| !number.is_i64() && !number.is_u64() && real.fract() == 0.0 && real.abs() < WHOLE_MAX) {
+            #[allow(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
+            Some(whole) => Value::from(whole as i64),
+            None => Value::Number(number),
+        },
+        Value::Array(items) => Value::Array(items.into_iter().map(with_whole_numbers).collect()),
+        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, with_whole_numbers(value))).collect()),
+        other => other,
     }
 }
 

@@ -33,11 +33,10 @@ impl Host {
         let configuration = if request.configuration_json.is_empty() {
             // A new version must not undo what a city has set.
             let last = self.inner.rows.deployment(plugin.as_str(), &city.to_string()).await.map_err(HostError::Storage)?;
-            last.map(|deployment| deployment.configuration).unwrap_or_default()
+            compiled.configuration.check(&last.map(|deployment| deployment.configuration).unwrap_or_default()).map_err(HostError::of_kept_configuration)?
         } else {
-            request.configuration_json
+            compiled.configuration.check(&request.configuration_json)?
         };
-        let configuration = compiled.configuration.check(&configuration)?;
         self.check_beside_enabled(&compiled, Some(city))?;
         let mut row = DeploymentRow {
             plugin_id: version.plugin_id,

@@ -94,6 +94,17 @@ impl HostError {
     pub(crate) fn engine(error: &wasmtime::Error) -> HostError {
         HostError::Engine { problem: format!("{error:#}") }
     }
+
+    /// Of a configuration that nobody gave this time.
+    pub(crate) fn of_kept_configuration(self) -> HostError {
+        match self {
+            HostError::ConfigurationInvalid { field, problem } => {
+                let kept = "this is what the plugin was last enabled with here: give a configuration, or {} for the defaults";
+                HostError::ConfigurationInvalid { field, problem: format!("{problem} ({kept})") }
+            }
+            other => other,
+        }
+    }
 }
 
 impl Fault for HostError {

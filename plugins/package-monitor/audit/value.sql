@@ -9,6 +9,10 @@ calendar AS (
   SELECT known.month, CAST(known.month + INTERVAL '1 month' AS DATE) AS next_month
   FROM (SELECT month FROM charge UNION SELECT CAST(date_trunc('month', day) AS DATE) AS month FROM usage) AS known),
 
+-- The terms of other cities are not ours, although everybody may read them.
+here AS (
+  SELECT min(city) AS city FROM enrolment),
+
 -- Rows: in force on a day of the month, in Shanghai, or named by a line of any kind. What was cancelled before its start is over before it starts.
 term AS (
   SELECT enrolment_id, customer_id, package_id, at, starts_on,
@@ -44,12 +48,12 @@ booked AS (
 tariff_of AS (
   SELECT s.customer_id, c.month, t.ordinary_voice_discount_permille AS permille,
          row_number() OVER (PARTITION BY s.customer_id, c.month ORDER BY s.valid_from DESC, t.valid_from DESC) AS place
-  FROM subscriber s JOIN calendar c ON s.valid_from <= c.month AND (s.valid_to IS NULL OR s.valid_to > c.month)
-  LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.valid_from <= c.month AND (t.valid_to IS NULL OR t.valid_to > c.month)),
+  FROM subscriber s JOIN calendar c ON s.valid_from <= c.month AND (s.valid_to IS NULL OR s.valid_to > c.month) CROSS JOIN here h
+  LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.city IN ('440000', h.city) AND t.valid_from <= c.month AND (t.valid_to IS NULL OR t.valid_to > c.month)),
 component_of AS (
   SELECT p.component_id, c.month, p.package_id, p.product_id, p.role, p.list_price_fen, nullif(p.entitlement, 0) AS entitlement, p.measure,
          row_number() OVER (PARTITION BY p.component_id, c.month ORDER BY p.valid_from DESC) AS place
-  FROM package_component p JOIN calendar c ON p.valid_from <= c.month AND (p.valid_to IS NULL OR p.valid_to > c.month)),
+  FROM here h JOIN package_component p ON p.city IN ('440000', h.city) JOIN calendar c ON p.valid_from <= c.month AND (p.valid_to IS NULL OR p.valid_to > c.month)),
 
 -- Step 2, by largest remainder. From here on there is a row per component, and one without any for an enrolment whose package has none.
 priced AS (

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     configuration::Configuration,
-    month::{NOT_VALUED, VALUED},
+    month::{NOT_VALUED, PROVINCE, VALUED},
     value::{Parts, signed},
 };
 use components::ByPackage;
@@ -27,8 +27,6 @@ use inputs::{Inputs, Slice};
 use outputs::{AnomalyRow, ComponentRow, ConflictRow, ValueRow};
 use plan::Planned;
 
-/// GB/T 2260 code of the province as a whole.
-const PROVINCE: &str = "440000";
 const MONTHS: &str = "package_monitor.month";
 
 const UNMATCHED: &str = "

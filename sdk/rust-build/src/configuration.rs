@@ -98,6 +98,9 @@ fn field(code: &mut String, parent: &str, property: &str, schema: &Value, is_req
     }
     let rust_type = rust_type(code, parent, property, schema, place)?;
     let (rust_type, default) = match schema.get("default") {
+        Some(_) if needs_something(schema) => {
+            return Err(wrong(place, "its default would lack what is required in it: leave the default out, or give each of these a default"));
+        }
         Some(default) => {
             let default = literal(&rust_type, default).ok_or_else(|| wrong(place, format!("its default {default} is no {rust_type}")))?;
             (rust_type, Some(default))
@@ -122,6 +125,12 @@ fn rust_type(code: &mut String, parent: &str, property: &str, schema: &Value, pl
         }
         _ => return Err(wrong(place, "needs one `type`: string, integer, number, boolean, array or object; for anything else write the struct by hand")),
     })
+}
+
+/// Whether an object has a property that is required and has no default.
+fn needs_something(schema: &Value) -> bool {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    required.into_iter().any(|name| schema["properties"][name].get("default").is_none())
 }
 
 fn pascal_case(property: &str) -> String {

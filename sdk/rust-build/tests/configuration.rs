@@ -76,6 +76,7 @@ fn what_has_no_type_is_refused_with_its_place() {
         (json!({"fn": {"type": "string"}}), "/properties/fn"),
         (json!({"Below": {"type": "string"}}), "/properties/Below"),
         (json!({"a": {"type": "integer", "default": "10"}}), "/properties/a"),
+        (json!({"a": {"type": "object", "default": {}, "required": ["b"], "properties": {"b": {"type": "integer"}}}}), "/properties/a"),
     ];
     for (properties, expected) in cases {
         let error = types(properties, json!([])).unwrap_err();

@@ -17,6 +17,15 @@ const DAY_MICROS: i64 = 86_400_000_000;
 const SHANGHAI_MICROS: i64 = 8 * 3_600 * 1_000_000;
 
 /// A day. In rows it is a Date32, in JSON and text `2026-03-31`.
+///
+/// ```
+/// use backplane_sdk::Day;
+///
+/// let day: Day = "2026-01-31".parse()?;
+/// assert_eq!(day.plus_months(1).map(|day| day.to_string()).as_deref(), Some("2026-02-28"));
+/// assert_eq!(day.month().to_string(), "2026-01");
+/// # Ok::<(), backplane_sdk::CalendarInvalid>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(Date);
 
@@ -63,6 +72,14 @@ impl Day {
 }
 
 /// A month. In rows it is the Date32 of its first day, in JSON and text `2026-03`.
+///
+/// ```
+/// use backplane_sdk::Month;
+///
+/// let month: Month = "2025-12".parse()?;
+/// assert_eq!((month.next().to_string(), month.last_day().to_string(), month.period()), ("2026-01".to_owned(), "2025-12-31".to_owned(), "202512".to_owned()));
+/// # Ok::<(), backplane_sdk::CalendarInvalid>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month(Date);
 

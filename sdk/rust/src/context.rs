@@ -94,6 +94,20 @@ impl Context {
     }
 
     /// The deployment's configuration. The kernel has checked it against `configuration.schema.json`; a `T` that does not read what the schema allows is a mistake.
+    /// `backplane_build::configuration` makes the type from the schema.
+    ///
+    /// ```
+    /// use backplane_sdk::testing::FakeKernel;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Configuration {
+    ///     rows_max: i64,
+    /// }
+    ///
+    /// let context = FakeKernel::new().configuration(r#"{"rows_max": 20}"#).context("440600");
+    /// assert_eq!(context.configuration::<Configuration>()?.rows_max, 20);
+    /// # Ok::<(), backplane_sdk::Status>(())
+    /// ```
     ///
     /// # Errors
     /// FAILED_PRECONDITION, CONFIGURATION_INVALID with the position in the JSON.

@@ -8,6 +8,28 @@ const SIZE_MAX: usize = 1_000;
 
 /// One page of a list after AIP-158. Its token names the warehouse snapshot of the first page, so that pages neither repeat nor miss rows while data arrives, and
 /// the request that it belongs to, so that a token cannot be used with other filters or another city.
+///
+/// ```
+/// use backplane_sdk::{Context, Page, Paged, Status, proto::plugin::v1::ListPluginsRequest, testing::{self, FakeKernel}};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Row {
+///     customer_id: i64,
+/// }
+///
+/// // A request with page_size and page_token; what it filters by is the request without them.
+/// fn customers(context: &Context, request: &ListPluginsRequest) -> Result<Paged<Row>, Status> {
+///     let filter = ListPluginsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+///     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
+///     context.warehouse().query("SELECT customer_id FROM subscriber ORDER BY customer_id").page(&page)
+/// }
+///
+/// let context = FakeKernel::new().on_query(|_, _| testing::batch(&[1, 2, 3].map(|customer_id| Row { customer_id }))).context("440600");
+/// let first = customers(&context, &ListPluginsRequest { page_size: 2, ..ListPluginsRequest::default() })?;
+/// assert_eq!(first.rows.len(), 2);
+/// assert!(!first.next_page_token.is_empty());
+/// # Ok::<(), Status>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     size: usize,

@@ -12,6 +12,13 @@ use crate::proto::v1::Reason;
 /// How a call fails: a code of gRPC, a reason that programs branch on, a message that says what was wrong, where and what to do next, and places.
 ///
 /// A reason is an upper-case word that is never renamed: one of `backplane.v1.Reason`, or a plugin's own.
+///
+/// ```
+/// use backplane_sdk::{Code, Status};
+///
+/// let status = Status::failed_precondition("MONTH_NOT_VALUED", "2026-03 is not valued: run the job first").at("month", "2026-03");
+/// assert_eq!((status.code(), status.reason(), status.places()["month"].as_str()), (Code::FailedPrecondition, "MONTH_NOT_VALUED", "2026-03"));
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Status(Box<Parts>);
 

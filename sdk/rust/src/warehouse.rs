@@ -1,4 +1,28 @@
-//! The shared data warehouse: `context.warehouse().query("SELECT …  WHERE at >= $1").bind(from).rows::<Row>()`.
+//! The shared data warehouse: SELECT with bound values, and rows as they arrive.
+//!
+//! ```
+//! use backplane_sdk::{Context, Day, Status, testing::{self, FakeKernel}};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Row {
+//!     page: String,
+//!     views: i64,
+//! }
+//!
+//! const VIEWS: &str = "SELECT page, count(*) AS views FROM interaction WHERE day >= $1 GROUP BY page ORDER BY page";
+//!
+//! fn views(context: &Context, since: Day) -> Result<i64, Status> {
+//!     let rows = context.warehouse().query(VIEWS).bind(since).rows::<Row>()?;
+//!     // One batch is in memory at a time; `into_vec` takes them all.
+//!     rows.map(|row| row.map(|row| row.views)).sum()
+//! }
+//!
+//! let rows = [Row { page: "/".to_owned(), views: 3 }, Row { page: "/help".to_owned(), views: 4 }];
+//! let context = FakeKernel::new().on_query(move |_sql, _values| testing::batch(&rows)).context("440600");
+//! assert_eq!(views(&context, "2026-03-31".parse()?)?, 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod append;
 mod batches;

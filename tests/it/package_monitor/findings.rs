@@ -83,7 +83,7 @@ pub(super) fn conflicts_are_those_of_the_key(kernel: &Kernel, city: &str) {
 
 fn an_order_that_would_conflict_is_refused(kernel: &Kernel, city: &str, conflict: &Value) {
     let check = |customer: &Value, package: &Value, day: &str| {
-        call(kernel, city, &format!("{SERVICE}/CheckEnrolment"), &json!({"customerId": customer, "packageId": package, "startsOn": day}))
+        call(kernel, city, &format!("{SERVICE}/CheckEnrolment"), &json!({"customerId": customer, "packageId": package, "enrolsOn": day}))
     };
     let answer = check(&conflict["customerId"], &conflict["other"]["packageId"], &text(conflict, "until"));
     assert_eq!(answer["allowed"], false, "{answer}");
@@ -120,7 +120,7 @@ pub(super) fn takes_and_cancels_are_those_of_the_key(kernel: &Kernel, city: &str
     }
     let expected = "select e.customer_id, count(distinct e.enrolment_id) as times, sum(case when c.kind = 'gift_credit' then c.amount_fen else 0 end) as gift
                     from enrolment e left join charge c on c.enrolment_id = e.enrolment_id
-                    where e.continues_id is null and e.status <> 'moved' and e.cancelled_at <= e.at + interval '30 days' and e.day >= date '2025-11-01'
+                    where e.continues_id is null and e.status <> 'moved' and cast(e.cancelled_at + interval '8' hour as date) <= e.day + interval '30 days' and e.day >= date '2025-11-01'
                     group by 1 having count(distinct e.enrolment_id) >= 2";
     let expected: BTreeMap<i64, (i64, i64)> =
         rows(kernel, city, expected).iter().map(|row| (whole(&row["customer_id"]), (whole(&row["times"]), whole(&row["gift"])))).collect();
@@ -133,7 +133,7 @@ pub(super) fn customers_pay_for_what_they_do_not_use(kernel: &Kernel, city: &str
         let expected = format!(
             "select count(*) as customers, sum(fen) as fen from
                (select customer_id, sum(virtual_fen) as fen from package_monitor.enrolment_value
-                where month = date '2026-10-01' and not withdrawn group by 1 having sum({unused}) > 0) of_customer"
+                where month = date '2026-10-01' and in_force group by 1 having sum({unused}) > 0) of_customer"
         );
         let expected = rows(kernel, city, &expected).remove(0);
         let found = listed(kernel, city, "ListCustomers", "customers", &json!({"month": LAST_MONTH, "silentOnly": silent_only, "pageSize": 40}));

@@ -126,10 +126,10 @@ fn of_packages(setup: &Setup, findings: &Findings, call: &str) -> Vec<DemoComman
         format!(r#"{{"month": "{month}", "pageSize": 3}}"#),
         "\"virtualFen\"",
     )];
-    if let Some([customer, package, day]) = findings.forbidden() {
+    if let Some([month, customer, package, day]) = findings.forbidden() {
         let held = format!(r#"{{"month": "{month}", "customerId": "{customer}"}}"#);
         commands.push(command("packages that exclude each other, held together by one customer", foshan, "ListConflicts", held, "\"since\""));
-        let wished = format!(r#"{{"customerId": "{customer}", "packageId": "{package}", "startsOn": "{day}"}}"#);
+        let wished = format!(r#"{{"customerId": "{customer}", "packageId": "{package}", "enrolsOn": "{day}"}}"#);
         commands.push(command("may this customer take this package, and why not", foshan, "CheckEnrolment", wished, "\"FINDING_KIND_EXCLUSIVE\""));
     }
     if let Some(month) = findings.abnormal_month() {

@@ -14,8 +14,8 @@ pub(super) struct Findings {
     month: String,
     /// Foshan's packages, those first of which most was paid for and never used.
     packages: Vec<Value>,
-    /// Of Foshan in the month.
-    conflicts: Vec<Value>,
+    /// Of Foshan, in the last month that has any.
+    conflicts: Option<(String, Vec<Value>)>,
     /// Of Dongguan with their months, the least likely first.
     anomalies: Vec<(String, Value)>,
 }
@@ -24,10 +24,13 @@ impl Findings {
     /// Asks for them; `month` is one that is valued.
     pub(super) async fn ask(setup: &Setup, month: &str) -> anyhow::Result<Findings> {
         let packages = listed(setup, &FOSHAN, "ListPackages", "packages", &json!({"month": month, "pageSize": 5})).await?;
-        let conflicts = listed(setup, &FOSHAN, "ListConflicts", "conflicts", &json!({"month": month, "pageSize": 1000})).await?;
+        let mut conflicts = None;
+        for month in valued_months(setup, &FOSHAN).await? {
+            let found = listed(setup, &FOSHAN, "ListConflicts", "conflicts", &json!({"month": month, "pageSize": 1000})).await?;
+            conflicts = if found.is_empty() { conflicts } else { Some((month, found)) };
+        }
         let mut anomalies = Vec::new();
-        for valued in listed(setup, &DONGGUAN, "ListMonths", "months", &json!({})).await?.iter().filter(|month| month["valued"] == true) {
-            let month = text(&valued["month"]);
+        for month in valued_months(setup, &DONGGUAN).await? {
             let found = listed(setup, &DONGGUAN, "ListSourceAnomalies", "anomalies", &json!({"month": month})).await?;
             anomalies.extend(found.into_iter().map(|anomaly| (month.clone(), anomaly)));
         }
@@ -39,10 +42,12 @@ impl Findings {
         &self.month
     }
 
-    /// An enrolment that must not be, with its customer, package and day: the customer holds a package that excludes it.
-    pub(super) fn forbidden(&self) -> Option<[String; 3]> {
-        let conflict = self.conflicts.first()?;
-        Some([&conflict["customerId"], &conflict["other"]["packageId"], &conflict["until"]].map(text))
+    /// An enrolment that must not be, with its month, customer, package and day: the customer holds a package that excludes it.
+    pub(super) fn forbidden(&self) -> Option<[String; 4]> {
+        let (month, conflicts) = self.conflicts.as_ref()?;
+        let conflict = conflicts.first()?;
+        let [customer, package, day] = [&conflict["customerId"], &conflict["other"]["packageId"], &conflict["until"]].map(text);
+        Some([month.clone(), customer, package, day])
     }
 
     /// The month of the most abnormal source.
@@ -55,11 +60,10 @@ impl Findings {
         say(format!("\nWhat package-monitor says of Foshan in {month}: of each package's booked yuan so many per cent are"));
         let head = ["package", "name", "enrolments", "booked", "real %", "never used %", "gifted %", "swapped for voice %"];
         table(&head, packages.iter().map(package));
-        if let Some(conflict) = conflicts.first() {
+        if let Some((month, conflict)) = conflicts.as_ref().and_then(|(month, conflicts)| Some((month, conflicts.first()?))) {
             let (first, other) = (&conflict["first"], &conflict["other"]);
             say(format!(
-                "\n{} pairs of packages that exclude each other are held together there, such as {} and {} by customer {} since {}: {}",
-                conflicts.len(),
+                "\nPackages that exclude each other were held together there in {month}, such as {} and {} by customer {} since {}: {}",
                 text(&first["nameZh"]),
                 text(&other["nameZh"]),
                 text(&conflict["customerId"]),
@@ -80,6 +84,12 @@ impl Findings {
             ));
         }
     }
+}
+
+/// Oldest first.
+async fn valued_months(setup: &Setup, account: &Account) -> anyhow::Result<Vec<String>> {
+    let months = listed(setup, account, "ListMonths", "months", &json!({})).await?;
+    Ok(months.iter().filter(|month| month["valued"] == true).map(|month| text(&month["month"])).collect())
 }
 
 async fn listed(setup: &Setup, account: &Account, method: &str, field: &str, request: &Value) -> anyhow::Result<Vec<Value>> {

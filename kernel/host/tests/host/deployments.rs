@@ -158,6 +158,15 @@ async fn a_wrong_configuration_names_its_field() {
         let deployment = plugins.enable_plugin(request(city, &[], given)).await.unwrap().into_inner();
         assert_eq!(deployment.configuration_json, expected, "{given} in {city}");
     }
+    let deployment = plugins.enable_plugin(request(FOSHAN, &[], r#"{"window": {"hours": 12.0}}"#)).await.unwrap().into_inner();
+    assert_eq!(deployment.configuration_json, r#"{"window":{"hours":12}}"#, "an integer to the schema, and to the plugin");
+
+    // The next version takes none of it.
+    let wasm = package_with(&behaviours(), &manifest("demo", "0.2.0", ""), &proto("demo", &access("demo")), None);
+    world.install(wasm).await.unwrap();
+    let refused = plugins.enable_plugin(EnablePluginRequest { version: "0.2.0".to_owned(), ..request(FOSHAN, &[], "") }).await;
+    assert_fails(refused, Code::InvalidArgument, Reason::ConfigurationInvalid, "what the plugin was last enabled with here: give a configuration, or {}");
+    plugins.enable_plugin(EnablePluginRequest { version: "0.2.0".to_owned(), ..request(FOSHAN, &[], "{}") }).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@ use backplane_sdk::{Context, Day, Month, Status, proto::v1::Reason};
 use package_valuation::{Component, Components, Measure, Role};
 use serde::Deserialize;
 
-// Of overlapping validity the later start wins: it is read last.
+// Of overlapping validity the later start wins: it is read last. Everybody may read the terms of other cities, and they hold there alone.
 const VALID: &str = "
 SELECT component_id, package_id, product_id, role, list_price_fen, entitlement, measure
 FROM package_component
-WHERE valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1)
+WHERE valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1) AND city IN ('440000', $2)
 ORDER BY component_id, valid_from";
 
 #[derive(Deserialize)]
@@ -32,7 +32,7 @@ impl ByPackage {
     pub(crate) fn read(context: &Context, month: Month, snapshot_id: i64) -> Result<ByPackage, Status> {
         let first: Day = month.first_day();
         let mut newest: HashMap<String, (String, Component)> = HashMap::new();
-        for row in context.warehouse().query(VALID).bind(first).pin(snapshot_id).rows::<Row>()? {
+        for row in context.warehouse().query(VALID).bind(first).bind(context.city()).pin(snapshot_id).rows::<Row>()? {
             let row = row?;
             newest.insert(row.component_id.clone(), (row.package_id.clone(), component(row)?));
         }

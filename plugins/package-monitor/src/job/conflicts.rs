@@ -1,7 +1,7 @@
 //! Exclusive packages held together: two enrolments of one customer that are in force on a common day on which a rule excludes their packages (互斥), whichever way
 //! round the rule is written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use backplane_sdk::{Context, Day, Month, Status};
 use package_valuation::Term;
@@ -9,10 +9,13 @@ use serde::Deserialize;
 
 use super::{inputs::EnrolmentRow, outputs::ConflictRow};
 
+// Limit: characters of a rule's reason that a row repeats: an append of many rows has to stay below its bytes.
+const REASON_CHARACTERS_MAX: usize = 100;
+
 const RULES: &str = "
 SELECT package_id, other_id, valid_from, valid_to, reason
 FROM package_relation
-WHERE relation = 'exclusive' AND valid_from <= $2 AND (valid_to IS NULL OR valid_to > $1)
+WHERE relation = 'exclusive' AND city IN ('440000', $3) AND valid_from <= $2 AND (valid_to IS NULL OR valid_to > $1)
 ORDER BY valid_from, package_id, other_id";
 
 #[derive(Debug, Clone, Deserialize)]
@@ -27,38 +30,27 @@ pub(crate) struct Rule {
 /// The rules that are valid on a day of a month, by the packages that they name.
 #[derive(Default)]
 pub(crate) struct Rules {
-    of_pair: HashMap<(String, String), Vec<Rule>>,
+    of_package: HashMap<String, Vec<Rule>>,
 }
 
 impl Rules {
     pub(crate) fn read(context: &Context, month: Month, snapshot_id: i64) -> Result<Rules, Status> {
-        let rows = context.warehouse().query(RULES).bind(month.first_day()).bind(month.last_day()).pin(snapshot_id).rows::<Rule>()?;
-        rows.collect::<Result<Vec<Rule>, Status>>().map(Rules::of)
+        let query = context.warehouse().query(RULES).bind(month.first_day()).bind(month.last_day()).bind(context.city());
+        query.pin(snapshot_id).rows::<Rule>()?.collect::<Result<Vec<Rule>, Status>>().map(Rules::of)
     }
 
-    /// Of rules in the order of their first days.
     pub(crate) fn of(rules: Vec<Rule>) -> Rules {
-        let mut of_pair: HashMap<_, Vec<Rule>> = HashMap::new();
-        for rule in rules {
-            of_pair.entry(ordered(rule.package_id.clone(), rule.other_id.clone())).or_default().push(rule);
+        let mut of_package: HashMap<_, Vec<Rule>> = HashMap::new();
+        for mut rule in rules {
+            rule.reason = rule.reason.chars().take(REASON_CHARACTERS_MAX).collect();
+            of_package.entry(rule.package_id.clone()).or_default().push(rule);
         }
-        Rules { of_pair }
-    }
-
-    /// The rule by which two exclude each other in the month, with the days; of several the one by which they did so first.
-    fn broken_by(&self, month: Month, (one, term): &(&EnrolmentRow, Term), (other, other_term): &(&EnrolmentRow, Term)) -> Option<(&Rule, Day, Day)> {
-        let rules = self.of_pair.get(&ordered(one.package_id.clone(), other.package_id.clone()))?;
-        let days = |rule: &Rule| term.common_days(other_term, rule.valid_from.number(), rule.valid_to.map(Day::number));
-        let touches_month = |(first, last): &(i32, i32)| *first <= month.last_day().number() && month.first_day().number() <= *last;
-        let broken = rules.iter().filter_map(|rule| Some((rule, days(rule).filter(touches_month)?)));
-        let (rule, (first, last)) = broken.min_by_key(|(_, (first, _))| *first)?;
-        Some((rule, Day::from_number(first)?, Day::from_number(last)?))
+        Rules { of_package }
     }
 }
 
-fn ordered(one: String, other: String) -> (String, String) {
-    if one <= other { (one, other) } else { (other, one) }
-}
+/// An enrolment with its days.
+type Held<'r> = (&'r EnrolmentRow, Term);
 
 /// The pairs among enrolments that come by customer.
 pub(crate) fn find(month: Month, enrolments: &[EnrolmentRow], rules: &Rules) -> Vec<ConflictRow> {
@@ -66,29 +58,50 @@ pub(crate) fn find(month: Month, enrolments: &[EnrolmentRow], rules: &Rules) -> 
     of_customers.filter(|of_customer| of_customer.len() > 1).flat_map(|of_customer| of_one(month, of_customer, rules)).collect()
 }
 
+/// Those of a customer: by way of the rules, since one may hold thousands that no rule names.
 fn of_one(month: Month, of_customer: &[EnrolmentRow], rules: &Rules) -> Vec<ConflictRow> {
-    let mut by_order: Vec<(&EnrolmentRow, Term)> = of_customer.iter().filter_map(|row| Some((row, row.term()?))).collect();
-    by_order.sort_by_key(|(row, _)| (row.at, &row.enrolment_id));
-    let mut conflicts = Vec::new();
-    for (place, one) in by_order.iter().enumerate() {
-        for other in &by_order[place + 1..] {
-            if let Some((rule, since, until)) = rules.broken_by(month, one, other) {
-                conflicts.push(ConflictRow {
-                    month,
-                    enrolment_id: one.0.enrolment_id.clone(),
-                    other_enrolment_id: other.0.enrolment_id.clone(),
-                    customer_id: one.0.customer_id,
-                    package_id: one.0.package_id.clone(),
-                    other_package_id: other.0.package_id.clone(),
-                    since,
-                    until,
-                    reason: rule.reason.clone(),
-                    withdrawn: false,
-                });
+    let mut of_package: BTreeMap<&str, Vec<Held<'_>>> = BTreeMap::new();
+    for row in of_customer {
+        of_package.entry(&row.package_id).or_default().extend(row.term().map(|term| (row, term)));
+    }
+    let mut conflicts: BTreeMap<(String, String), ConflictRow> = BTreeMap::new();
+    for rule in of_package.keys().filter_map(|package| rules.of_package.get(*package)).flatten() {
+        let (ones, others) = (of_package.get(rule.package_id.as_str()), of_package.get(rule.other_id.as_str()));
+        for (one, other) in ones.into_iter().flatten().flat_map(|one| others.into_iter().flatten().map(move |other| (one, other))) {
+            let Some(conflict) = conflict(month, rule, one, other) else { continue };
+            // Of several rules the one by which they excluded each other first.
+            let key = (conflict.enrolment_id.clone(), conflict.other_enrolment_id.clone());
+            let known = conflicts.entry(key).or_insert_with(|| conflict.clone());
+            if conflict.since < known.since {
+                *known = conflict;
             }
         }
     }
-    conflicts
+    conflicts.into_values().collect()
+}
+
+fn conflict(month: Month, rule: &Rule, one: &Held<'_>, other: &Held<'_>) -> Option<ConflictRow> {
+    if one.0.enrolment_id == other.0.enrolment_id {
+        return None;
+    }
+    let (first, last) = one.1.common_days(&other.1, rule.valid_from.number(), rule.valid_to.map(Day::number))?;
+    if first > month.last_day().number() || last < month.first_day().number() {
+        return None;
+    }
+    let order = |held: &Held<'_>| (held.0.at, held.0.enrolment_id.clone());
+    let (one, other) = if order(one) <= order(other) { (one.0, other.0) } else { (other.0, one.0) };
+    Some(ConflictRow {
+        month,
+        enrolment_id: one.enrolment_id.clone(),
+        other_enrolment_id: other.enrolment_id.clone(),
+        customer_id: one.customer_id,
+        package_id: one.package_id.clone(),
+        other_package_id: other.package_id.clone(),
+        since: Day::from_number(first)?,
+        until: Day::from_number(last)?,
+        reason: rule.reason.clone(),
+        withdrawn: false,
+    })
 }
 
 #[cfg(test)]
@@ -163,6 +176,6 @@ mod tests {
             held("three", "b", 3, "2026-03-31", "2026-12-31"),
         ];
         let rules = vec![rule("a", "b", "2026-02-01", None), rule("b", "a", "2026-03-15", None)];
-        assert_eq!(found(&held, rules), [pair("one", "two", "2026-02-01", "2026-12-31"), pair("one", "three", "2026-03-31", "2026-12-31")]);
+        assert_eq!(found(&held, rules), [pair("one", "three", "2026-03-31", "2026-12-31"), pair("one", "two", "2026-02-01", "2026-12-31")]);
     }
 }

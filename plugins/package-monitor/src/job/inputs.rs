@@ -32,7 +32,7 @@ GROUP BY customer_id, product_id";
 // Of overlapping validity the later start wins: it is read last. A tariff without terms on the day gives no discount.
 const TARIFFS: &str = "
 SELECT s.customer_id, coalesce(t.ordinary_voice_discount_permille, 0) AS permille
-FROM subscriber s LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.valid_from <= $1 AND (t.valid_to IS NULL OR t.valid_to > $1)
+FROM subscriber s LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.city IN ('440000', $4) AND t.valid_from <= $1 AND (t.valid_to IS NULL OR t.valid_to > $1)
 WHERE s.valid_from <= $1 AND (s.valid_to IS NULL OR s.valid_to > $1) AND s.customer_id > $2 AND s.customer_id <= $3
 ORDER BY s.customer_id, s.valid_from, t.valid_from";
 
@@ -153,7 +153,7 @@ impl Inputs {
             let row = row?;
             inputs.used.entry(row.customer_id).or_default().push(row);
         }
-        for row in query(TARIFFS).bind(first).bind(after_customer).bind(to_customer).rows::<TariffRow>()? {
+        for row in query(TARIFFS).bind(first).bind(after_customer).bind(to_customer).bind(context.city()).rows::<TariffRow>()? {
             let TariffRow { customer_id, permille } = row?;
             inputs.permille.insert(customer_id, permille);
         }

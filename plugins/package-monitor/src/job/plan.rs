@@ -41,17 +41,17 @@ described AS (
   FROM month m JOIN subscriber s ON s.valid_from <= m.month AND (s.valid_to IS NULL OR s.valid_to > m.month) GROUP BY m.month),
 offered AS (
   SELECT m.month, md5(string_agg(concat_ws(':', c.component_id, c.valid_from, c.revision), ',' ORDER BY c.component_id, c.valid_from)) AS digest
-  FROM month m JOIN package_component c ON c.valid_from <= m.month AND (c.valid_to IS NULL OR c.valid_to > m.month) GROUP BY m.month),
+  FROM month m JOIN package_component c ON c.city IN ('440000', $1) AND c.valid_from <= m.month AND (c.valid_to IS NULL OR c.valid_to > m.month) GROUP BY m.month),
 taken AS (
   SELECT CAST(date_trunc('month', day) AS DATE) AS month, count(*) AS rows,
          sum(revision * ((CAST(at AS BIGINT) / 1000000 + customer_id) % 10007 + 1)) AS revisions
   FROM enrolment GROUP BY 1),
 related AS (
   SELECT m.month, md5(string_agg(concat_ws(':', r.package_id, r.other_id, r.valid_from, r.revision), ',' ORDER BY r.package_id, r.other_id, r.valid_from)) AS digest
-  FROM month m JOIN package_relation r ON r.valid_from < m.next AND (r.valid_to IS NULL OR r.valid_to > m.month) GROUP BY m.month),
+  FROM month m JOIN package_relation r ON r.city IN ('440000', $1) AND r.valid_from < m.next AND (r.valid_to IS NULL OR r.valid_to > m.month) GROUP BY m.month),
 priced AS (
   SELECT m.month, md5(string_agg(concat_ws(':', t.tariff_id, t.valid_from, t.revision), ',' ORDER BY t.tariff_id, t.valid_from)) AS digest
-  FROM month m JOIN tariff t ON t.valid_from <= m.month AND (t.valid_to IS NULL OR t.valid_to > m.month) GROUP BY m.month)
+  FROM month m JOIN tariff t ON t.city IN ('440000', $1) AND t.valid_from <= m.month AND (t.valid_to IS NULL OR t.valid_to > m.month) GROUP BY m.month)
 SELECT m.month,
        coalesce(enrolled.rows, 0) AS enrolments,
        coalesce(used.rows, 0) AS use_rows,
@@ -100,7 +100,7 @@ pub(crate) struct Planned {
 /// The months from the first that is stale, oldest first; with `from`, from that one, stale or not.
 pub(crate) fn months(context: &Context, from: Option<Month>, to: Option<Month>) -> Result<Vec<Planned>, Status> {
     let configuration = Configuration::of(context)?;
-    let found = context.warehouse().query(INPUTS).rows::<Planned>()?;
+    let found = context.warehouse().query(INPUTS).bind(context.city()).rows::<Planned>()?;
     let snapshot_id = found.snapshot_id();
     let found = found.into_vec()?;
     let states = context.warehouse().query(STATES).pin(snapshot_id).rows::<StateRow>()?.into_vec()?;

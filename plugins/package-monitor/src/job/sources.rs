@@ -3,12 +3,14 @@
 //! What is expected of a source is learned from its own days before the month, or from its like while there are few of those (a Gamma prior with the mean of its like),
 //! and raised when all others were busy on the same days. How unlikely its count is then is the tail of the negative binomial, which is what a Poisson count with a
 //! Gamma-distributed mean follows (Gelman et al., Bayesian Data Analysis, 2.6); [`SHAPE_MAX`] keeps a mean that is well known from being taken for a constant one. The
-//! bar is so high that in a month without anything abnormal a source is reported with a probability of at most `surge_false_alarms_permille` (Bonferroni). A channel is
-//! judged without what its abnormal agents took, so that it is not reported for them.
+//! bar is so high that in a month without anything abnormal a source is reported with a probability of at most `surge_false_alarms_permille` (Bonferroni).
+//!
+//! What abnormal agents took counts neither for the channel that they belong to nor as a sign of a busy day. A channel that takes nearly everything is left to its agents:
+//! no other could tell a busy day from an abnormal one. A level that lasts becomes usual: a flood that goes on is reported in its first months alone.
 
 mod chance;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backplane_sdk::{Context, Day, Month, Status};
 use chance::at_least;
@@ -17,15 +19,20 @@ use serde::Deserialize;
 use super::outputs::{AnomalyRow, Source};
 use crate::configuration::Configuration;
 
-/// Days before the month from which a source's habit is learned, and how many of them there have to be in the city: before that nothing can be called usual.
+/// Days before the month from which a source's habit is learned.
 const HABIT_DAYS: i32 = 90;
-const HABIT_DAYS_MIN: i32 = 28;
+/// On so many of them somebody has to have taken something: before that nothing can be called usual in a city.
+const HABIT_DAYS_MIN: usize = 28;
+/// So many days without any end the habit: what is older is a row that was sent again when it changed, of a time of which the others were never sent.
+const GAP_DAYS: i32 = 14;
 /// What its like say of a source weighs as much as one enrolment of its own, and at most as so many of its days.
 const LIKE_DAYS_MAX: f64 = 30.0;
 /// Added to what was taken, so that what never took anything may take something.
 const PSEUDO_COUNT: f64 = 0.5;
 /// Enrolments by which the comparison of a busy day with a usual one is steadied.
 const BUSY_PRIOR: f64 = 10.0;
+/// The least share of the city that the other channels have to take for a channel to be judged by them.
+const OTHERS_SHARE_MIN: f64 = 0.2;
 /// Limit of certainty: the mean of a day varies by a third beyond chance (weekday, weather, campaign), however long the history.
 const SHAPE_MAX: f64 = 10.0;
 
@@ -62,27 +69,52 @@ pub(crate) fn find(context: &Context, month: Month, snapshot_id: i64, configurat
 
 fn abnormal(month: Month, taken: &[Taken], bar: Bar) -> Vec<AnomalyRow> {
     let (first, last) = (month.first_day().number(), month.last_day().number());
-    let Some(begin) = taken.iter().map(|taken| taken.day.number()).min().filter(|begin| first - begin >= HABIT_DAYS_MIN) else {
+    let Some(begin) = habit_begins(taken, first) else {
         return Vec::new();
     };
-    let of_agents = daily(taken.iter().filter(|taken| !taken.source.agent_id.is_empty()), Source::clone);
-    let of_channels = daily(taken.iter(), channel_of);
+    let taken: Vec<&Taken> = taken.iter().filter(|taken| taken.day.number() >= begin).collect();
+    let of_agents = daily(taken.iter().copied().filter(|taken| !taken.source.agent_id.is_empty()), Source::clone);
+    let of_channels = daily(taken.iter().copied(), channel_of);
     let tests = (of_agents.len() + of_channels.len()) as f64 * f64::from(last - first + 2);
-    let judge = Judge { month, begin, first, last, bar, chance_max: bar.false_alarms / tests, city: sum(of_channels.values()) };
+    let judge = |city: Daily| Judge { month, begin, first, last, bar, chance_max: bar.false_alarms / tests, city };
 
+    let mut of_city = Like::default();
+    of_agents.values().for_each(|own| of_city.add(own));
     let mut colleagues: BTreeMap<&str, Like> = BTreeMap::new();
     of_agents.iter().for_each(|(agent, own)| colleagues.entry(&agent.channel_id).or_default().add(own));
-    let like = |agent: &Source| colleagues.get(agent.channel_id.as_str()).copied().unwrap_or_default();
-    let mut rows: Vec<AnomalyRow> = of_agents.iter().flat_map(|(agent, own)| judge.judge(agent, own, like(agent))).collect();
-    let is_abnormal = |taken: &Taken| rows.iter().any(|row| row.source == taken.source && (row.first_day..=row.last_day).contains(&taken.day));
-    let of_channels = daily(taken.iter().filter(|taken| !is_abnormal(taken)), channel_of);
+    // Alone in its channel it is compared with all agents.
+    let like = |agent: &Source| colleagues.get(agent.channel_id.as_str()).copied().filter(|like| like.sources > 1).unwrap_or(of_city);
+    let judged = |judge: &Judge| of_agents.iter().flat_map(|(agent, own)| judge.judge(agent, own, like(agent))).collect::<Vec<AnomalyRow>>();
+    let without = |rows: &[AnomalyRow]| {
+        let is_abnormal = |taken: &Taken| rows.iter().any(|row| row.source == taken.source && (row.first_day..=row.last_day).contains(&taken.day));
+        daily(taken.iter().copied().filter(|taken| !is_abnormal(taken)), channel_of)
+    };
+    // Once more without those that were found, which made the days look busy.
+    let found = judged(&judge(sum(of_channels.values())));
+    let mut rows = judged(&judge(sum(without(&found).values())));
+
+    let calm = without(&rows);
+    let judge = judge(sum(calm.values()));
     let mut channels = Like::default();
-    of_channels.values().for_each(|own| channels.add(own));
-    rows.extend(of_channels.iter().flat_map(|(channel, own)| judge.judge(channel, own, channels)));
+    calm.values().for_each(|own| channels.add(own));
+    let has_others = |own: &Daily| (channels.enrolments - own.values().sum::<i64>()) as f64 >= OTHERS_SHARE_MIN * channels.enrolments as f64;
+    rows.extend(calm.iter().filter(|(_, own)| has_others(own)).flat_map(|(channel, own)| judge.judge(channel, own, channels)));
     rows
 }
 
-/// A source and its like: the agents of a channel, or all channels.
+/// The first day that a city's habits are learned from; `None` while there are too few.
+fn habit_begins(taken: &[Taken], first: i32) -> Option<i32> {
+    let before: BTreeSet<i32> = taken.iter().map(|taken| taken.day.number()).filter(|day| *day < first).collect();
+    let mut begin = first;
+    let days = before.iter().rev().take_while(|day| {
+        let is_near = begin - **day <= GAP_DAYS;
+        begin = if is_near { **day } else { begin };
+        is_near
+    });
+    (days.count() >= HABIT_DAYS_MIN).then_some(begin)
+}
+
+/// A source and its like: the agents of a channel or of the city, or all channels.
 #[derive(Debug, Clone, Copy, Default)]
 struct Like {
     sources: u32,
@@ -115,7 +147,9 @@ struct Judge {
 impl Judge {
     /// The abnormal days of a source, and the month if it is. Its like are counted with it.
     fn judge(&self, source: &Source, own: &Daily, like: Like) -> Vec<AnomalyRow> {
-        let habit = self.habit(own, like);
+        let Some(habit) = self.habit(own, like) else {
+            return Vec::new();
+        };
         let days = own.range(self.first..).map(|(day, _)| (*day, *day));
         days.chain([(self.first, self.last)]).filter_map(|(from, to)| self.row(source, own, habit, from, to)).collect()
     }
@@ -132,7 +166,8 @@ impl Judge {
         (chance <= self.chance_max).then_some(row)
     }
 
-    fn habit(&self, own: &Daily, like: Like) -> Habit {
+    /// `None` for one that has neither days of its own nor like.
+    fn habit(&self, own: &Daily, like: Like) -> Option<Habit> {
         let others_days = f64::from(like.sources.saturating_sub(1)) * f64::from(self.last - self.begin + 1);
         let of_others = (like.enrolments - own.values().sum::<i64>()) as f64;
         // So many days of the others in the mean brought one enrolment.
@@ -140,8 +175,11 @@ impl Judge {
         let of_like = if others_days > 0.0 { of_others / others_days * like_days } else { 0.0 };
         // Who began later has had fewer days to take any.
         let began = own.keys().next().copied().unwrap_or(self.first).min(self.first);
+        if began >= self.first && of_others <= 0.0 {
+            return None;
+        }
         let shape = PSEUDO_COUNT + of_like + between(own, self.begin, self.first - 1) as f64;
-        Habit { per_day: shape / (like_days + f64::from(self.first - began)), shape: shape.min(SHAPE_MAX) }
+        Some(Habit { per_day: shape / (like_days + f64::from(self.first - began)), shape: shape.min(SHAPE_MAX) })
     }
 
     /// How much busier than usual all others were on these days; 1 when they were not.
@@ -264,7 +302,33 @@ mod tests {
         for (begin, found) in [(0, 0), (-27, 0), (-28, 1)] {
             let mut rows: Vec<Taken> = (0..10).flat_map(|agent| taken("agent", &format!("a{agent}"), begin..31, 2)).collect();
             rows.extend(taken("agent", "a3", [10], 60));
+            // A row of long ago that was sent again when it changed begins no habit.
+            rows.extend(taken("agent", "a1", [-80], 1));
             assert_eq!(reported(&rows).len(), found, "from {begin}");
         }
+    }
+
+    #[test]
+    fn a_new_channel_with_one_agent_is_compared_with_the_citys_agents() {
+        let mut rows = usual();
+        rows.extend(taken("kiosk", "only", 0..31, 6));
+        assert_eq!(reported(&rows), []);
+    }
+
+    #[test]
+    fn a_flood_does_not_hide_another_as_a_busy_day() {
+        let mut rows = usual();
+        rows.extend(taken("agent", "a3", [10], 400));
+        rows.extend(taken("agent", "a4", [10], 20));
+        let agents: Vec<String> = reported(&rows).into_iter().filter(|(_, first, last, _)| first == last).map(|(agent, ..)| agent).collect();
+        assert_eq!(agents, ["a3", "a4"]);
+    }
+
+    #[test]
+    fn a_channel_that_takes_nearly_everything_is_left_to_its_agents() {
+        let mut rows: Vec<Taken> = taken("web", "", -90..31, 20);
+        rows.extend(taken("ivr", "", (-90..31).step_by(2), 1));
+        rows.extend(taken("web", "", [10], 100));
+        assert_eq!(reported(&rows), [], "a campaign: nobody else could be busy");
     }
 }

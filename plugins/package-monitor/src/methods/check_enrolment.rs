@@ -7,22 +7,23 @@ use crate::{
     proto::package_monitor::v1::{CheckEnrolmentRequest, CheckEnrolmentResponse, Finding, FindingKind},
 };
 
-// One answer for all that is to be known, since an order waits for it: the package's terms and the customer's standing on the day $3, the customer's enrolments that are
-// not older than $4, and the rules of exclusion that name the package. Of overlapping validity the later start wins: it is read last.
+// One answer for all that is to be known, since an order waits for it: the package's terms and the customer's standing on the day of enrolling, $3; the customer's
+// enrolments that end on $4, the first day in force, or later, or were made from $5 on; and the rules of exclusion that name the package. Terms and rules are the
+// province's and those of the city, $6. Of overlapping validity the later start wins: it is read last.
 const FACTS: &str = "
 SELECT 'package' AS what, package_id AS id, name_zh AS text, starts_on AS first_day, ends_on AS last_day, months AS number, valid_from AS since, '' AS package_id
-FROM package WHERE package_id = $2 AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $3)
+FROM package WHERE package_id = $2 AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $3) AND city IN ('440000', $6)
 UNION ALL
 SELECT 'customer' AS what, '' AS id, status AS text, valid_from AS first_day, valid_to AS last_day, 0 AS number, valid_from AS since, '' AS package_id
 FROM subscriber WHERE customer_id = $1 AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $3)
 UNION ALL
-SELECT CASE WHEN status = 'moved' THEN 'moved' ELSE 'enrolment' END AS what, enrolment_id AS id, '' AS text, starts_on AS first_day, ends_on AS last_day,
-       CAST(cancelled_at AS BIGINT) AS number, day AS since, package_id
-FROM enrolment WHERE customer_id = $1 AND (ends_on >= $3 OR day >= $4)
+SELECT 'enrolment' AS what, enrolment_id AS id, CASE WHEN status = 'moved' OR continues_id IS NOT NULL THEN 'moved' ELSE 'taken' END AS text, starts_on AS first_day,
+       ends_on AS last_day, CAST(cancelled_at AS BIGINT) AS number, day AS since, package_id
+FROM enrolment WHERE customer_id = $1 AND (ends_on >= $4 OR day >= $5)
 UNION ALL
 SELECT 'rule' AS what, '' AS id, reason AS text, valid_from AS first_day, valid_to AS last_day, 0 AS number, valid_from AS since,
        CASE WHEN package_id = $2 THEN other_id ELSE package_id END AS package_id
-FROM package_relation WHERE relation = 'exclusive' AND (package_id = $2 OR other_id = $2)";
+FROM package_relation WHERE relation = 'exclusive' AND (package_id = $2 OR other_id = $2) AND city IN ('440000', $6)";
 
 /// Days back to which a customer's habit of taking and cancelling is looked at: a year.
 const HABIT_DAYS: i32 = 365;
@@ -40,21 +41,25 @@ struct Fact {
 }
 
 pub(crate) fn check(context: &Context, request: &CheckEnrolmentRequest) -> Result<CheckEnrolmentResponse, Status> {
-    let CheckEnrolmentRequest { customer_id, package_id, starts_on } = request;
+    let CheckEnrolmentRequest { customer_id, package_id, enrols_on, starts_on } = request;
     if package_id.is_empty() {
         return Err(Status::field_invalid("package_id", "package_id: name the package that the customer wants"));
     }
     if *customer_id <= 0 {
         return Err(Status::field_invalid("customer_id", "customer_id: give the id of the subscription, a number above 0"));
     }
-    let starts_on = if starts_on.is_empty() { Day::today() } else { Status::read_field("starts_on", starts_on)? };
-    let habit_begins = starts_on.plus_days(-HABIT_DAYS).unwrap_or(starts_on);
-    let query = context.warehouse().query(FACTS).bind(*customer_id).bind(package_id.as_str()).bind(starts_on).bind(habit_begins);
-    let rows = query.rows::<Fact>()?;
+    let enrols_on = if enrols_on.is_empty() { Day::today() } else { Status::read_field("enrols_on", enrols_on)? };
+    let starts_on = if starts_on.is_empty() { enrols_on } else { Status::read_field("starts_on", starts_on)? };
+    if starts_on < enrols_on {
+        return Err(Status::field_invalid("starts_on", format!("starts_on: {starts_on} is before {enrols_on}, the day of enrolling")));
+    }
+    let wish = Wish { customer_id: *customer_id, package_id, enrols_on, starts_on };
+    let query = context.warehouse().query(FACTS).bind(wish.customer_id).bind(wish.package_id).bind(enrols_on).bind(starts_on);
+    let rows = query.bind(wish.habit_begins()).bind(context.city()).rows::<Fact>()?;
     let snapshot_id = rows.snapshot_id();
     let mut facts = rows.into_vec()?;
     facts.sort_by_key(|fact| fact.since);
-    let findings = judge(&Wish { customer_id: *customer_id, package_id, starts_on }, &facts, &Configuration::of(context)?);
+    let findings = judge(&wish, &facts, &Configuration::of(context)?);
     Ok(CheckEnrolmentResponse { allowed: !findings.iter().any(|finding| finding.blocking), findings, snapshot_id })
 }
 
@@ -62,28 +67,36 @@ pub(crate) fn check(context: &Context, request: &CheckEnrolmentRequest) -> Resul
 struct Wish<'a> {
     customer_id: i64,
     package_id: &'a str,
+    enrols_on: Day,
     starts_on: Day,
+}
+
+impl Wish<'_> {
+    /// The first day of the year in which taking and cancelling counts.
+    fn habit_begins(&self) -> Day {
+        self.enrols_on.plus_days(-HABIT_DAYS).unwrap_or(self.enrols_on)
+    }
 }
 
 /// What the facts, in the order in which they began, have to say about it.
 fn judge(wish: &Wish<'_>, facts: &[Fact], configuration: &Configuration) -> Vec<Finding> {
-    let Wish { customer_id, package_id, starts_on } = wish;
+    let Wish { customer_id, package_id, enrols_on, starts_on } = wish;
     let of = |what: &'static str| facts.iter().filter(move |fact| fact.what == what);
     let mut findings = Vec::new();
     let package = of("package").next_back();
     match package {
-        None => findings.push(blocking(FindingKind::PackageUnknown, format!("no package {package_id} has terms on {starts_on}: look at its code"))),
-        Some(package) if *starts_on < package.first_day || package.last_day.is_some_and(|last_day| *starts_on > last_day) => {
+        None => findings.push(blocking(FindingKind::PackageUnknown, format!("no package {package_id} has terms here on {enrols_on}: look at its code"))),
+        Some(package) if *enrols_on < package.first_day || package.last_day.is_some_and(|last_day| *enrols_on > last_day) => {
             let last_day = package.last_day.map(|day| day.to_string()).unwrap_or_default();
-            let text = format!("{} ({package_id}) is sold from {} to {last_day}, and {starts_on} is not in it", package.text, package.first_day);
+            let text = format!("{} ({package_id}) is sold from {} to {last_day}, and {enrols_on} is not in it", package.text, package.first_day);
             findings.push(blocking(FindingKind::NotOnSale, text));
         }
         Some(_) => {}
     }
     match of("customer").next_back() {
-        None => findings.push(blocking(FindingKind::CustomerUnknown, format!("this city has no customer {customer_id} on {starts_on}: look at the city"))),
+        None => findings.push(blocking(FindingKind::CustomerUnknown, format!("this city has no customer {customer_id} on {enrols_on}: look at the city"))),
         Some(customer) if customer.text != "active" => {
-            let text = format!("customer {customer_id} is {} on {starts_on}: only active customers may enrol", customer.text);
+            let text = format!("customer {customer_id} is {} on {enrols_on}: only active customers may enrol", customer.text);
             findings.push(blocking(FindingKind::CustomerNotActive, text));
         }
         Some(_) => {}
@@ -96,7 +109,7 @@ fn judge(wish: &Wish<'_>, facts: &[Fact], configuration: &Configuration) -> Vec<
             findings.extend(collision(wish, wanted, held, of("rule")));
         }
     }
-    findings.extend(habit(of("enrolment"), configuration));
+    findings.extend(habit(wish, of("enrolment"), configuration));
     findings
 }
 
@@ -128,12 +141,13 @@ fn collision<'f>(wish: &Wish<'_>, wanted: Term, held: &Fact, rules: impl Iterato
     Some(finding(FindingKind::Exclusive, text, days, &rule.text))
 }
 
-/// Whether the customer takes packages to cancel them.
-fn habit<'f>(enrolments: impl Iterator<Item = &'f Fact>, configuration: &Configuration) -> Option<Finding> {
+/// Whether the customer takes packages to cancel them, as ListTakesAndCancels counts it.
+fn habit<'f>(wish: &Wish<'_>, enrolments: impl Iterator<Item = &'f Fact>, configuration: &Configuration) -> Option<Finding> {
     let Configuration { cancelled_within_days, cancels_min, .. } = configuration;
     let cancelled_soon = |fact: &&Fact| {
         let cancelled_on = fact.number.and_then(Day::of_instant).map(Day::number);
-        cancelled_on.is_some_and(|cancelled_on| i64::from(cancelled_on - fact.since.number()) <= *cancelled_within_days)
+        let is_soon = cancelled_on.is_some_and(|cancelled_on| i64::from(cancelled_on - fact.since.number()) <= *cancelled_within_days);
+        fact.text == "taken" && fact.since >= wish.habit_begins() && is_soon
     };
     let times = i64::try_from(enrolments.filter(cancelled_soon).count()).unwrap_or(i64::MAX);
     let text = format!(
@@ -181,7 +195,8 @@ mod tests {
     }
 
     fn asked(facts: &[Fact]) -> Vec<Finding> {
-        judge(&Wish { customer_id: 7, package_id: "new", starts_on: day("2026-03-10") }, facts, &Configuration::default())
+        let wish = Wish { customer_id: 7, package_id: "new", enrols_on: day("2026-03-02"), starts_on: day("2026-03-10") };
+        judge(&wish, facts, &Configuration::default())
     }
 
     fn kinds(findings: &[Finding]) -> Vec<(FindingKind, bool)> {
@@ -197,11 +212,13 @@ mod tests {
     fn nobody_takes_what_is_not_sold_and_nobody_but_an_active_customer() {
         assert_eq!(kinds(&asked(&[])), [(FindingKind::PackageUnknown, true), (FindingKind::CustomerUnknown, true)]);
         let mut facts = usual();
-        facts[0].last_day = Some(day("2026-03-09"));
+        facts[0].last_day = Some(day("2026-03-01"));
         facts[1].text = "suspended".to_owned();
         let findings = asked(&facts);
+        // Sold until the day before it is taken; on the first day in force it need not be sold any more.
+        assert_eq!(asked(&[Fact { last_day: Some(day("2026-03-02")), ..facts[0].clone() }, usual()[1].clone()]), []);
         assert_eq!(kinds(&findings), [(FindingKind::NotOnSale, true), (FindingKind::CustomerNotActive, true)]);
-        assert!(findings[0].text.contains("流量套餐 (new) is sold from 2026-01-01 to 2026-03-09"), "{}", findings[0].text);
+        assert!(findings[0].text.contains("流量套餐 (new) is sold from 2026-01-01 to 2026-03-01"), "{}", findings[0].text);
     }
 
     #[test]
@@ -236,9 +253,12 @@ mod tests {
         // Each cancelled at noon of the tenth day after it was made.
         let taken = |id: &str, on: &str| {
             let cancelled_at = (i64::from(day(on).number()) + 10) * 86_400_000_000 + 4 * 3_600_000_000;
-            Fact { number: Some(cancelled_at), ..fact("enrolment", id, "gift", on, Some("2026-12-31")) }
+            Fact { number: Some(cancelled_at), text: "taken".to_owned(), ..fact("enrolment", id, "gift", on, Some("2026-12-31")) }
         };
         assert_eq!(with([taken("E1", "2026-01-01")]), []);
         assert_eq!(kinds(&with([taken("E1", "2026-01-01"), taken("E2", "2026-02-01")])), [(FindingKind::TakesAndCancels, false)]);
+        assert_eq!(with([taken("E1", "2025-02-01"), taken("E2", "2026-02-01")]), [], "one of them more than a year ago");
+        let moved = Fact { text: "moved".to_owned(), ..taken("E1", "2026-01-01") };
+        assert_eq!(with([moved, taken("E2", "2026-02-01")]), [], "one of them carried on from another city");
     }
 }

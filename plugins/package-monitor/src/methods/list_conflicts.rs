@@ -9,6 +9,7 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Row {
+    city: String,
     customer_id: i64,
     since: Day,
     until: Day,
@@ -34,18 +35,18 @@ pub(crate) fn list(context: &Context, request: &ListConflictsRequest) -> Result<
     let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
     let sql = format!(
         "WITH named AS ({NAMES}),
-         value AS (SELECT enrolment_id, channel_id, agent_id, booked_fen FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn)
-         SELECT c.customer_id, c.since, c.until, c.reason,
+         value AS (SELECT city, enrolment_id, channel_id, agent_id, booked_fen FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn)
+         SELECT c.city, c.customer_id, c.since, c.until, c.reason,
                 c.enrolment_id, c.package_id, n.name_zh, v.channel_id, v.agent_id, v.booked_fen,
                 c.other_enrolment_id, c.other_package_id, o.name_zh AS other_name_zh, w.channel_id AS other_channel_id, w.agent_id AS other_agent_id,
                 w.booked_fen AS other_booked_fen
          FROM package_monitor.conflict c
          LEFT JOIN named n ON n.package_id = c.package_id
          LEFT JOIN named o ON o.package_id = c.other_package_id
-         LEFT JOIN value v ON v.enrolment_id = c.enrolment_id
-         LEFT JOIN value w ON w.enrolment_id = c.other_enrolment_id
+         LEFT JOIN value v ON v.enrolment_id = c.enrolment_id AND v.city = c.city
+         LEFT JOIN value w ON w.enrolment_id = c.other_enrolment_id AND w.city = c.city
          WHERE c.month = $1 AND NOT c.withdrawn AND ($2 = '' OR c.package_id = $2 OR c.other_package_id = $2) AND ($3 = 0 OR c.customer_id = $3)
-         ORDER BY c.customer_id, c.enrolment_id, c.other_enrolment_id"
+         ORDER BY c.customer_id, c.enrolment_id, c.other_enrolment_id, c.city"
     );
     let query = context.warehouse().query(sql).bind(month).bind(request.package_id.as_str()).bind(request.customer_id);
     let Paged { rows, next_page_token, .. } = query.pin(snapshot_id).page::<Row>(&page)?;
@@ -70,6 +71,7 @@ fn conflict(row: Row) -> Conflict {
         booked_fen: row.other_booked_fen.unwrap_or(0),
     };
     Conflict {
+        city: row.city,
         customer_id: row.customer_id,
         first: Some(first),
         other: Some(other),

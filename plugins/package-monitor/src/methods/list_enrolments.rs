@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Page, Paged, Status};
+use backplane_sdk::{Context, Month, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Row {
+    city: String,
     #[serde(flatten)]
     value: ValueRow,
     revision: i64,
@@ -19,24 +20,32 @@ pub(crate) fn list(context: &Context, request: &ListEnrolmentsRequest) -> Result
     let filter = ListEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
-    let ListEnrolmentsRequest { package_id, channel_id, agent_id, silent_only, under_used_only, .. } = request;
+    let ListEnrolmentsRequest {
+        package_id, channel_id, agent_id, silent_only, under_used_only, all_silent_only, without_agent, customer_id, joined_month, ..
+    } = request;
+    if !joined_month.is_empty() {
+        Status::read_field::<Month>("joined_month", joined_month)?;
+    }
     let sql = format!(
-        "SELECT {}, revision
+        "SELECT city, {}, revision
          FROM package_monitor.enrolment_value
          WHERE month = $1 AND NOT withdrawn
            AND ($2 = '' OR package_id = $2) AND ($3 = '' OR channel_id = $3) AND ($4 = '' OR agent_id = $4)
-           AND (NOT $5 OR silent_components > 0) AND (NOT $6 OR silent_components + under_used_components > 0)
-         ORDER BY virtual_fen DESC, enrolment_id",
+           AND (NOT $5 OR (in_force AND silent_components > 0)) AND (NOT $6 OR (in_force AND silent_components + under_used_components > 0))
+           AND (NOT $7 OR (in_force AND components > 0 AND silent_components = components)) AND (NOT $8 OR agent_id IS NULL)
+           AND ($9 = 0 OR customer_id = $9) AND ($10 = '' OR left(CAST(joined_month AS VARCHAR), 7) = $10)
+         ORDER BY virtual_fen DESC, enrolment_id, city",
         ValueRow::COLUMNS
     );
     let query = context.warehouse().query(sql).bind(month).bind(package_id.as_str()).bind(channel_id.as_str()).bind(agent_id.as_str());
-    let query = query.bind(*silent_only).bind(*under_used_only);
+    let query = query.bind(*silent_only).bind(*under_used_only).bind(*all_silent_only).bind(*without_agent).bind(*customer_id).bind(joined_month.as_str());
     let Paged { rows, next_page_token, .. } = query.pin(snapshot_id).page::<Row>(&page)?;
     Ok(ListEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
 }
 
-fn enrolment(Row { value, revision }: Row) -> EnrolmentValue {
+fn enrolment(Row { city, value, revision }: Row) -> EnrolmentValue {
     EnrolmentValue {
+        city,
         enrolment_id: value.enrolment_id,
         customer_id: value.customer_id,
         package_id: value.package_id,

@@ -8,13 +8,14 @@ use crate::{
 };
 
 const MONTHS: &str = "
-SELECT month, status, reason, configuration_revision, snapshot_id, enrolments, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, waiting_rows,
+SELECT city, month, status, reason, configuration_revision, snapshot_id, enrolments, booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, waiting_rows,
        unmatched_lines, unmatched_fen, revision
 FROM package_monitor.month
-ORDER BY month";
+ORDER BY month, city";
 
 #[derive(Deserialize)]
 struct Row {
+    city: String,
     month: Month,
     status: String,
     reason: Option<String>,
@@ -37,6 +38,7 @@ pub(crate) fn list(context: &Context, request: &ListMonthsRequest) -> Result<Lis
 
 fn month(row: Row) -> MonthMessage {
     MonthMessage {
+        city: row.city,
         month: row.month.to_string(),
         valued: row.status == VALUED,
         reason: row.reason.unwrap_or_default(),

@@ -9,8 +9,8 @@ use crate::{
 };
 
 // In three digits, so that they sort as numbers do.
-const AGE: &str = "right(concat('00', CAST((date_part('year', month) - date_part('year', joined_month)) * 12
-                        + date_part('month', month) - date_part('month', joined_month) AS VARCHAR)), 3)";
+const AGE: &str = "right(concat('00', CAST(greatest(0, (date_part('year', month) - date_part('year', joined_month)) * 12
+                        + date_part('month', month) - date_part('month', joined_month)) AS VARCHAR)), 3)";
 
 #[derive(Deserialize)]
 struct Row {
@@ -30,6 +30,7 @@ pub(crate) fn list(context: &Context, request: &ListPackageGroupsRequest) -> Res
     let snapshot_id = month::require_all_valued(context, span, page.snapshot_id())?;
     let group = match request.group_by() {
         Grouping::Unspecified | Grouping::Month => "left(CAST(month AS VARCHAR), 7)",
+        Grouping::City => "city",
         Grouping::Channel => "channel_id",
         Grouping::Agent => "agent_id",
         Grouping::Age => AGE,

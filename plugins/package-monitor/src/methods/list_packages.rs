@@ -34,8 +34,8 @@ pub(crate) fn list(context: &Context, request: &ListPackagesRequest) -> Result<L
     let sql = format!(
         "WITH valued AS (
            SELECT package_id, count(*) AS enrolments, {SUMS},
-                  count(*) FILTER (WHERE components > 0 AND silent_components = components) AS silent_enrolments,
-                  count(*) FILTER (WHERE silent_components + under_used_components > 0) AS under_used_enrolments
+                  count(*) FILTER (WHERE in_force AND components > 0 AND silent_components = components) AS silent_enrolments,
+                  count(*) FILTER (WHERE in_force AND silent_components + under_used_components > 0) AS under_used_enrolments
            FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn GROUP BY package_id)
          SELECT valued.*, named.name_zh
          FROM valued LEFT JOIN ({NAMES}) AS named ON named.package_id = valued.package_id

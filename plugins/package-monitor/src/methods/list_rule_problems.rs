@@ -3,15 +3,16 @@ use serde::Deserialize;
 
 use crate::proto::package_monitor::v1::{ListRuleProblemsRequest, ListRuleProblemsResponse, RuleProblem, RuleProblemKind};
 
-// The kinds are the numbers of RuleProblemKind. A pair is written in the order of its ids, so that rules of both directions meet.
+// Rules that are over are history. A city's rules meet the province's and its own. The kinds are the numbers of RuleProblemKind. A pair is written in the order of its ids, so that rules of both directions meet.
 const PROBLEMS: &str = "
 WITH rule AS (
-  SELECT least(package_id, other_id) AS package_id, greatest(package_id, other_id) AS other_id, package_id AS written_first, valid_from, valid_to, relation
-  FROM package_relation),
+  SELECT city, least(package_id, other_id) AS package_id, greatest(package_id, other_id) AS other_id, package_id AS written_first, valid_from, valid_to, relation
+  FROM package_relation
+  WHERE (valid_to IS NULL OR valid_to > $1) AND ($2 = '440000' OR city IN ('440000', $2))),
 common AS (
   SELECT a.package_id, a.other_id, greatest(a.valid_from, b.valid_from) AS since, a.relation <> b.relation AS differs
   FROM rule a JOIN rule b ON b.package_id = a.package_id AND b.other_id = a.other_id
-  WHERE (a.valid_to IS NULL OR b.valid_from < a.valid_to) AND (b.valid_to IS NULL OR a.valid_from < b.valid_to)
+  WHERE (a.city = b.city OR a.city = '440000' OR b.city = '440000') AND (a.valid_to IS NULL OR b.valid_from < a.valid_to) AND (b.valid_to IS NULL OR a.valid_from < b.valid_to)
     AND CASE WHEN a.relation <> b.relation THEN a.relation = 'exclusive'
              ELSE a.valid_from < b.valid_from OR (a.valid_from = b.valid_from AND a.written_first < b.written_first) END),
 named AS (SELECT DISTINCT package_id FROM package)
@@ -37,7 +38,7 @@ struct Row {
 
 pub(crate) fn list(context: &Context, request: &ListRuleProblemsRequest) -> Result<ListRuleProblemsResponse, Status> {
     let page = Page::read(context, request.page_size, &request.page_token, &ListRuleProblemsRequest::default())?;
-    let Paged { rows, next_page_token, snapshot_id } = context.warehouse().query(PROBLEMS).page::<Row>(&page)?;
+    let Paged { rows, next_page_token, snapshot_id } = context.warehouse().query(PROBLEMS).bind(Day::today()).bind(context.city()).page::<Row>(&page)?;
     Ok(ListRuleProblemsResponse { problems: rows.into_iter().map(problem).collect(), next_page_token, snapshot_id })
 }
 
@@ -50,7 +51,7 @@ fn problem(Row { kind, package_id, other_id, since }: Row) -> RuleProblem {
         RuleProblemKind::Repeated => format!("from {since} two rules say the same of {package_id} and {other_id}: end one of them"),
         RuleProblemKind::SelfRelated => format!("a rule relates {package_id} to itself: take it away"),
         RuleProblemKind::UnknownPackage => {
-            format!("a rule names {package_id} and {other_id}, and one of them is no package: correct its code, or load the package")
+            format!("a rule names {package_id} and {other_id}, which are not both packages: correct the code, or load the package")
         }
         RuleProblemKind::Unspecified => String::new(),
     };

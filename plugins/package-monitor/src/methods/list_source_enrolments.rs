@@ -1,15 +1,24 @@
 use backplane_sdk::{Context, Day, Page, Paged, Status};
 use serde::Deserialize;
 
-use crate::proto::package_monitor::v1::{ListSourceEnrolmentsRequest, ListSourceEnrolmentsResponse, SourceEnrolment};
+use crate::{
+    month::PROVINCE,
+    proto::package_monitor::v1::{ListSourceEnrolmentsRequest, ListSourceEnrolmentsResponse, SourceEnrolment},
+};
 
 // Limit: days of one question, as its contract says.
 const DAYS_MAX: i32 = 31;
 
+// With $5 those that a channel was judged by in the month $6: without what its abnormal agents took.
 const TAKEN: &str = "
 SELECT enrolment_id, customer_id, package_id, agent_id, day, starts_on, ends_on, CAST(cancelled_at AS BIGINT) AS cancelled_at
 FROM enrolment
 WHERE channel_id = $1 AND ($2 = '' OR agent_id = $2) AND day >= $3 AND day <= $4 AND continues_id IS NULL
+  AND (NOT $5 OR enrolment_id NOT IN (
+    SELECT e.enrolment_id
+    FROM enrolment e JOIN package_monitor.source_anomaly a
+      ON a.channel_id = e.channel_id AND a.agent_id = e.agent_id AND e.day >= a.first_day AND e.day <= a.last_day
+    WHERE a.month = $6 AND NOT a.withdrawn))
 ORDER BY at, enrolment_id";
 
 #[derive(Deserialize)]
@@ -26,6 +35,9 @@ struct Row {
 
 pub(crate) fn list(context: &Context, request: &ListSourceEnrolmentsRequest) -> Result<ListSourceEnrolmentsResponse, Status> {
     let ListSourceEnrolmentsRequest { channel_id, agent_id, first_day, last_day, .. } = request;
+    if context.city() == PROVINCE {
+        return Err(Status::field_invalid("city", "city: a channel has its enrolments city by city: ask in the city that ListSourceAnomalies names"));
+    }
     if channel_id.is_empty() {
         return Err(Status::field_invalid("channel_id", "channel_id: name the channel: ListSourceAnomalies shows them"));
     }
@@ -36,6 +48,7 @@ pub(crate) fn list(context: &Context, request: &ListSourceEnrolmentsRequest) -> 
     let filter = ListSourceEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let query = context.warehouse().query(TAKEN).bind(channel_id.as_str()).bind(agent_id.as_str()).bind(first_day).bind(last_day);
+    let query = query.bind(request.without_abnormal_agents).bind(first_day.month());
     let Paged { rows, next_page_token, snapshot_id } = query.page::<Row>(&page)?;
     Ok(ListSourceEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
 }

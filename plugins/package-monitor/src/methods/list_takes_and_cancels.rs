@@ -8,28 +8,29 @@ use crate::{
     proto::package_monitor::v1::{ListTakesAndCancelsRequest, ListTakesAndCancelsResponse, TakesAndCancels},
 };
 
-// Limit: enrolments that are named of a customer, as the contract says: 100 places.
+// Days are civil days in Shanghai. Limit: enrolments that are named of a customer, as the contract says: 100 places.
 const CUSTOMERS: &str = "
 WITH soon AS (
-  SELECT enrolment_id, customer_id, day, row_number() OVER (PARTITION BY customer_id ORDER BY at, enrolment_id) AS place
+  SELECT enrolment_id, city, customer_id, day, row_number() OVER (PARTITION BY city, customer_id ORDER BY at, enrolment_id) AS place
   FROM enrolment
   WHERE day >= $1 AND day <= $2 AND continues_id IS NULL AND status <> 'moved'
-    AND CAST(cancelled_at AS BIGINT) - CAST(at AS BIGINT) <= $3 * 86400000000),
+    AND (CAST(cancelled_at AS BIGINT) + 28800000000) / 86400000000 - CAST(day AS BIGINT) <= $3),
 bill AS (
   SELECT enrolment_id, sum(CASE WHEN kind = 'gift_credit' THEN amount_fen ELSE 0 END) AS gift_credit_fen,
          sum(CASE WHEN kind IN ('package', 'fee', 'refund', 'adjustment') THEN amount_fen ELSE 0 END) AS charged_fen
   FROM charge
   WHERE enrolment_id IN (SELECT enrolment_id FROM soon)
   GROUP BY enrolment_id)
-SELECT s.customer_id, array_agg(s.enrolment_id ORDER BY s.place) FILTER (WHERE s.place <= 100) AS enrolment_ids, count(*) AS times,
+SELECT s.city, s.customer_id, array_agg(s.enrolment_id ORDER BY s.place) FILTER (WHERE s.place <= 100) AS enrolment_ids, count(*) AS times,
        coalesce(sum(b.gift_credit_fen), 0) AS gift_credit_fen, coalesce(sum(b.charged_fen), 0) AS charged_fen, min(s.day) AS first_day, max(s.day) AS last_day
 FROM soon s LEFT JOIN bill b ON b.enrolment_id = s.enrolment_id
-GROUP BY s.customer_id
+GROUP BY s.city, s.customer_id
 HAVING count(*) >= $4
-ORDER BY gift_credit_fen - charged_fen DESC, customer_id";
+ORDER BY gift_credit_fen - charged_fen DESC, customer_id, city";
 
 #[derive(Deserialize)]
 struct Row {
+    city: String,
     customer_id: i64,
     enrolment_ids: Vec<String>,
     times: i64,
@@ -52,6 +53,6 @@ pub(crate) fn list(context: &Context, request: &ListTakesAndCancelsRequest) -> R
 }
 
 fn customer(row: Row) -> TakesAndCancels {
-    let Row { customer_id, enrolment_ids, times, gift_credit_fen, charged_fen, first_day, last_day } = row;
-    TakesAndCancels { customer_id, enrolment_ids, times, gift_credit_fen, charged_fen, first_day: first_day.to_string(), last_day: last_day.to_string() }
+    let Row { city, customer_id, enrolment_ids, times, gift_credit_fen, charged_fen, first_day, last_day } = row;
+    TakesAndCancels { city, customer_id, enrolment_ids, times, gift_credit_fen, charged_fen, first_day: first_day.to_string(), last_day: last_day.to_string() }
 }

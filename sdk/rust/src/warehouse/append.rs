@@ -20,6 +20,16 @@ impl Warehouse<'_> {
     /// Appends a batch to a dataset, in the city of the call, and returns when its snapshot is on disk. The same key with the same rows again writes nothing: derive it
     /// from what the rows stand for, never from the time of the call.
     ///
+    /// ```
+    /// use backplane_sdk::{testing::FakeKernel, warehouse::Columns};
+    ///
+    /// let context = FakeKernel::new().context("440600");
+    /// let days = [("2026-03-30", 7_i64), ("2026-03-31", 9)];
+    /// let batch = Columns::of(&days).text("day", |(day, _)| day).integer("bad_pages", |(_, pages)| *pages).batch()?;
+    /// context.warehouse().append("portal_health.day", "2026-03/days", &batch)?;
+    /// # Ok::<(), backplane_sdk::Status>(())
+    /// ```
+    ///
     /// # Errors
     /// As `backplane.ingest.v1.Ingest/Append` says; RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE above 16 MiB.
     pub fn append(self, dataset: &str, idempotency_key: &str, batch: &RecordBatch) -> Result<AppendResponse, Status> {
