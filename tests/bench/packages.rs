@@ -67,7 +67,7 @@ pub(crate) async fn run(customers: u32) {
 async fn checks(kernel: &Kernel, city: &str) {
     let answer = kernel.cli_ok(&["query", "select customer_id from subscriber order by customer_id % 997, customer_id limit 2000", "--city", city, "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-    let customers: Vec<i64> = answer["rows"].as_array().unwrap().iter().map(|row| row["customer_id"].as_str().unwrap().parse().unwrap()).collect();
+    let customers: Vec<i64> = answer["rows"].as_array().unwrap().iter().map(|row| row["customer_id"].as_i64().unwrap()).collect();
     let mut client = PackageMonitorClient::new(kernel.call.in_city(city).service());
     let mut times = Vec::new();
     for (place, customer_id) in customers.iter().enumerate() {
