@@ -180,6 +180,17 @@ pub(super) fn the_flooding_agent_is_found(kernel: &Kernel, province: &Province) 
         assert_eq!((&anomaly["topPackageId"], whole(&anomaly["topPackageEnrolments"])), (&flood["package_id"], of_package(&flood["package_id"])));
         assert!(whole(&anomaly["cancelledSoon"]) <= behind.iter().filter(|enrolment| enrolment["cancelledOn"] != "").count() as i64);
         drilled.extend(behind.iter().map(|enrolment| text(enrolment, "enrolmentId")));
+        // The channel is judged by the others.
+        let of_channel = |without_abnormal: bool| {
+            let mut of_channel = request.clone();
+            of_channel["agentId"] = json!("");
+            of_channel["withoutAbnormalAgents"] = json!(without_abnormal);
+            let enrolments = listed(kernel, city, "ListSourceEnrolments", "enrolments", &of_channel);
+            enrolments.iter().map(|enrolment| text(enrolment, "enrolmentId")).collect::<BTreeSet<_>>()
+        };
+        let behind: BTreeSet<String> = behind.iter().map(|enrolment| text(enrolment, "enrolmentId")).collect();
+        let (all, others) = (of_channel(false), of_channel(true));
+        assert!(behind.is_subset(&all) && behind.is_disjoint(&others) && others.is_subset(&all), "{anomaly}");
     }
     let planted: BTreeSet<String> = flood["enrolment_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
     assert!(drilled.is_superset(&planted), "of {} planted {} were found", planted.len(), drilled.intersection(&planted).count());

@@ -72,10 +72,10 @@ impl Findings {
             ));
         }
         if let Some((month, anomaly)) = anomalies.first() {
+            let (agent, channel) = (text(&anomaly["agentId"]), text(&anomaly["channelId"]));
+            let source = if agent.is_empty() { format!("channel {channel}") } else { format!("agent {agent} of channel {channel}") };
             say(format!(
-                "In Dongguan agent {} of channel {} took {} enrolments from {} to {} ({month}), where {:.1} were to be expected; {} of them were cancelled soon.",
-                text(&anomaly["agentId"]),
-                text(&anomaly["channelId"]),
+                "In Dongguan {source} took {} enrolments from {} to {} ({month}), where {:.1} were to be expected; {} of them were cancelled soon.",
                 text(&anomaly["enrolments"]),
                 text(&anomaly["firstDay"]),
                 text(&anomaly["lastDay"]),
