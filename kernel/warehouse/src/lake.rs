@@ -31,10 +31,11 @@ use futures::{
 };
 use kernel_storage::SyncedFiles;
 
-use self::opened::Tables;
+use self::{held_metadata::HeldMetadata, opened::Tables};
 use crate::error::WarehouseError;
 
 mod commit;
+mod held_metadata;
 mod keys;
 mod opened;
 
@@ -48,6 +49,8 @@ const ROW_GROUP_ROWS_MAX: usize = 122_880;
 // arrays, ten times as large: of a file's first rows it keeps as much before it writes, some twenty thousand rows, and counts each column's values in them to
 // choose encodings. Counting a whole row group of every file took a fifth of an import.
 const ROW_GROUP_BYTES_MAX: usize = 2 << 20;
+
+const KERNEL_SCHEMA: &str = "kernel";
 
 /// The tables: a SQLite catalog and Parquet files, all through datafusion-ducklake, which only this folder names.
 ///
@@ -84,7 +87,11 @@ impl TableName {
     }
 
     pub(crate) fn kernel(name: &str) -> TableName {
-        TableName { schema: "kernel".into(), name: name.to_owned() }
+        TableName { schema: KERNEL_SCHEMA.into(), name: name.to_owned() }
+    }
+
+    fn is_dataset(&self) -> bool {
+        self.schema != KERNEL_SCHEMA
     }
 }
 
@@ -95,11 +102,11 @@ impl Lake {
         std::fs::create_dir_all(&data).map_err(WarehouseError::storage("making the folder of the data files"))?;
         let data = data.canonicalize().map_err(WarehouseError::storage("finding the folder of the data files"))?;
         let catalog = dir.join("catalog.db");
-        kernel_storage::prepare_catalog_file(&catalog)
-            .await
-            .map_err(|source| WarehouseError::Storage { doing: "opening the catalog", source: Box::new(source) })?;
+        let unusable = |source| WarehouseError::Storage { doing: "opening the catalog", source: Box::new(source) };
+        kernel_storage::prepare_catalog_file(&catalog).await.map_err(unusable)?;
         let connection = format!("sqlite:{}?mode=rwc", catalog.display());
         let metadata = Arc::new(SqliteMetadataWriter::new_with_init(&connection).await.map_err(failed("opening the catalog"))?);
+        kernel_storage::index_catalog_file(&catalog).await.map_err(unusable)?;
         // Set at every start, so that the folder may be moved.
         metadata.set_data_path(&path_text(data)?).map_err(failed("naming the data folder in the catalog"))?;
         let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);
@@ -206,7 +213,12 @@ impl Lake {
             }
             snapshot
         };
-        let catalog = DuckLakeCatalog::with_snapshot(self.provider.clone(), snapshot).map_err(failed("opening a snapshot"))?;
+        // The kernel's own tables change with every commit and keep rows in the catalog: nothing of them is worth holding.
+        let metadata: Arc<dyn MetadataProvider> = match table.is_dataset() {
+            true => Arc::new(HeldMetadata::new(self.provider.clone())),
+            false => self.provider.clone(),
+        };
+        let catalog = DuckLakeCatalog::with_snapshot(metadata, snapshot).map_err(failed("opening a snapshot"))?;
         let Some(schema) = catalog.schema(&table.schema) else {
             return Ok(None);
         };
