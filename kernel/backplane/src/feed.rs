@@ -274,9 +274,23 @@ async fn status(arguments: StatusArguments) -> anyhow::Result<()> {
     if arguments.connection.json {
         return output::json("backplane.ingest.v1.ListFeedStatusesResponse", &ListFeedStatusesResponse { statuses, next_page_token: String::new() });
     }
-    let head = ["feed", "city", "files", "rows", "quarantined", "waiting", "unfinished", "newest period", "late", "last import", "newest event", "last error"];
+    let head = [
+        "feed",
+        "city",
+        "files",
+        "rows",
+        "quarantined",
+        "waiting",
+        "unfinished",
+        "no control file",
+        "newest period",
+        "late",
+        "last import",
+        "newest event",
+        "last error",
+    ];
     let rows = statuses.into_iter().map(|status| {
-        let numbers = [status.files, status.rows_taken, status.rows_quarantined, status.rows_waiting, status.files_unfinished];
+        let numbers = [status.files, status.rows_taken, status.rows_quarantined, status.rows_waiting, status.files_unfinished, status.files_without_control];
         let mut row = vec![status.feed, status.city];
         row.extend(numbers.iter().map(i64::to_string));
         row.extend([status.newest_period, late(status.late_seconds)]);

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use kernel_base::{INGESTED_AT, ORIGIN_COLUMNS, SOURCE};
 use serde::Deserialize;
 
 use crate::error::WarehouseError;
@@ -11,12 +12,8 @@ mod seeds;
 pub(crate) use read::yaml;
 pub(crate) use seeds::SEEDS;
 
-/// Which file or call wrote the row. In every table, in no query.
-pub(crate) const SOURCE: &str = "_source";
-/// When the row was committed. In every table, in no query.
-pub(crate) const INGESTED_AT: &str = "_ingested_at";
 /// How many columns stand before the declared ones in a table.
-pub(crate) const HIDDEN_COLUMNS: usize = 2;
+pub(crate) const HIDDEN_COLUMNS: usize = ORIGIN_COLUMNS.len();
 /// The column that scopes rows; every dataset has it.
 pub(crate) const CITY: &str = "city";
 /// The column that the kernel sets in `latest` datasets.

@@ -1,6 +1,10 @@
 use arrow_array::{cast::AsArray, types::Int64Type, types::TimestampMicrosecondType};
 use backplane_proto::warehouse::v1::{Column, Dataset, DatasetContract as DatasetDocument, ListDatasetsResponse};
-use datafusion::prelude::{col, lit};
+use datafusion::{
+    common::TableReference,
+    prelude::{col, lit},
+};
+use futures::TryStreamExt;
 use kernel_base::{CallContext, Page};
 
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
     contract::{Class, DatasetContract, Mode},
     contracts::Contracts,
     error::WarehouseError,
-    guard::{Policy, session::guarded_session},
+    guard::{Policy, session::SessionRequest},
     lake::TableName,
     timestamp::timestamp,
     warehouse::Inner,
@@ -89,11 +93,16 @@ fn columns(contract: &DatasetContract, policy: &Policy) -> Vec<Column> {
 
 /// Counted through the guard, like any query of the caller's.
 async fn rows(inner: &Inner, context: &CallContext, contract: &DatasetContract) -> Result<i64, WarehouseError> {
-    let memory = inner.settings.query.memory_bytes_max;
-    let session = guarded_session(&inner.lake, &inner.contracts.datasets(), &context.rights, inner.lake.newest(), memory)?;
-    let failed = |source| WarehouseError::Storage { doing: "counting the rows of a dataset", source: Box::new(source) };
-    let count = session.table(contract.name.as_str()).await.map_err(failed)?.count().await.map_err(failed)?;
-    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+    let (snapshot, memory_bytes_max) = (inner.lake.newest(), inner.settings.query.memory_bytes_max);
+    let request = SessionRequest { rights: &context.rights, snapshot, memory_bytes_max, with_origin: false };
+    let session = inner.sessions.guarded(&inner.contracts.datasets(), &request)?;
+    let counting = async {
+        let state = session.state();
+        let plan = state.create_logical_plan(&format!("SELECT count(*) FROM {}", TableReference::from(contract.name.as_str()).to_quoted_string())).await?;
+        session.run(state.create_physical_plan(&plan).await?)?.try_collect::<Vec<_>>().await
+    };
+    let counts = counting.await.map_err(|source| WarehouseError::Storage { doing: "counting the rows of a dataset", source: Box::new(source) })?;
+    Ok(counts.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum())
 }
 
 /// When a batch came for a city that the caller sees.

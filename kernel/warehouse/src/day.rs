@@ -1,5 +1,6 @@
 /// China Standard Time. The zone has had no other offset since 1991, and no platform's records are older.
 pub(crate) const SHANGHAI_OFFSET_MICROS: i64 = 8 * 3_600 * 1_000_000;
+pub(crate) const HOUR_MICROS: i64 = 3_600 * 1_000_000;
 pub(crate) const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
 
 /// The day in Asia/Shanghai, in days since 1970, of an instant in microseconds UTC.

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use kernel_base::{City, DatasetRight, Rights, Scope};
+use kernel_base::{City, DatasetRight, ORIGIN_COLUMNS, Rights, Scope};
 
-use crate::contract::{Class, DatasetContract, Mask, Visibility};
+use crate::contract::{Class, DatasetContract, HIDDEN_COLUMNS, Mask, Visibility};
 
 mod leakproof;
 mod mask;
@@ -33,14 +33,24 @@ impl Policy {
         Some(Policy { cities: cities(contract.visibility, &right.cities), columns: shown(contract, &right).collect() })
     }
 
-    /// How the column is masked for this caller, if it is shown at all.
+    /// The same with the columns that say where a row came from, of those that are granted. They are the table's first and stand last here.
+    pub(crate) fn with_origin(mut self, contract: &DatasetContract, rights: &Rights) -> Policy {
+        let granted = rights.dataset(&contract.name).map(|right| right.columns);
+        let is_granted = |name: &str| granted.as_ref().is_some_and(|columns| columns.as_ref().is_none_or(|columns| columns.contains(name)));
+        let origin = ORIGIN_COLUMNS.iter().enumerate().filter(|(_, name)| is_granted(name));
+        self.columns.extend(origin.map(|(index, _)| Shown { index, mask: None }));
+        self
+    }
+
+    /// How a column of the contract is masked for this caller, if it is shown at all.
     pub(crate) fn shown(&self, index: usize) -> Option<&Shown> {
-        self.columns.iter().find(|shown| shown.index == index)
+        self.columns.iter().find(|shown| shown.index == HIDDEN_COLUMNS + index)
     }
 }
 
 fn shown<'a>(contract: &'a DatasetContract, right: &'a DatasetRight) -> impl Iterator<Item = Shown> + 'a {
     contract.columns.iter().enumerate().filter_map(|(index, column)| {
+        let index = HIDDEN_COLUMNS + index;
         let granted = right.columns.as_ref().is_none_or(|granted| granted.contains(&column.name));
         match column.class {
             Class::Secret => None,

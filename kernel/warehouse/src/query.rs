@@ -7,7 +7,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
-use datafusion::{execution::SendableRecordBatchStream, physical_plan::execute_stream};
+use datafusion::execution::SendableRecordBatchStream;
 use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
 use tokio::sync::{
@@ -17,7 +17,7 @@ use tokio::sync::{
 use tonic::Status;
 
 use self::ipc::IpcPieces;
-use crate::{error::WarehouseError, guard::session::guarded_session, warehouse::Inner};
+use crate::{error::WarehouseError, guard::session::SessionRequest, warehouse::Inner};
 
 mod errors;
 mod ipc;
@@ -141,14 +141,20 @@ impl<'a> Turn<'a> {
 
 async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {
     let statement = statement::parse(&asked.request.sql)?;
-    let session = guarded_session(&inner.lake, &inner.contracts.datasets(), &asked.context.rights, snapshot_id, asked.memory_bytes_max)?;
-    let logical = statement::plan(&session, statement).await?;
-    let logical = parameters::bind(logical, &asked.request.parameters)?;
+    let request = SessionRequest {
+        rights: &asked.context.rights,
+        snapshot: snapshot_id,
+        memory_bytes_max: asked.memory_bytes_max,
+        with_origin: statement::names_origin(&asked.request.sql),
+    };
+    let session = inner.sessions.guarded(&inner.contracts.datasets(), &request)?;
     let state = session.state();
+    let logical = statement::plan(state, statement).await?;
+    let logical = parameters::bind(logical, &asked.request.parameters)?;
     let logical = state.optimize(&logical).map_err(errors::while_planning)?;
-    let planned = state.query_planner().create_physical_plan(&logical, &state).await;
+    let planned = state.query_planner().create_physical_plan(&logical, state).await;
     let physical = planned.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
-    execute_stream(physical, state.task_ctx()).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+    session.run(physical).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
 }
 
 async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {

@@ -11,6 +11,7 @@ use crate::{
     engine::Engine,
     error::WarehouseError,
     feed::{self, DropFolder, Importer},
+    guard::session::Sessions,
     ingest_service::IngestService,
     lake::{Lake, TableName},
     settings::WarehouseSettings,
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) settings: WarehouseSettings,
     pub(crate) contracts: Arc<Contracts>,
     pub(crate) lake: Arc<Lake>,
+    pub(crate) sessions: Sessions,
     pub(crate) appender: Arc<Appender>,
     pub(crate) importer: Arc<Importer>,
     /// Turns of queries: how many run at once.
@@ -59,7 +61,8 @@ impl Warehouse {
         let (contracts, appender, importer) = engine.run(opening).await?;
         let queries = Semaphore::new(settings.query.running_max);
         let lake = appender.lake().clone();
-        Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, appender, importer, queries, engine }) })
+        let sessions = Sessions::new(lake.clone());
+        Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, appender, importer, queries, engine }) })
     }
 
     /// Reading, as the bus mounts it; over the bus it asks who relies on a dataset.

@@ -1,3 +1,4 @@
+use kernel_base::ORIGIN_COLUMNS;
 use serde::Deserialize;
 
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) fn dataset_missing(manifest_toml: &str, read: &Read) -> HostError {
 pub(crate) fn check_columns(manifest_toml: &str, read: &Read, contract: &str) -> Result<(), HostError> {
     let unreadable = |error: serde_saphyr::Error| HostError::Engine { problem: format!("the contract of {} cannot be read: {error}", read.dataset) };
     let contract: Contract = serde_saphyr::from_str(contract).map_err(unreadable)?;
-    let is_there = |name: &str| contract.columns.iter().any(|column| column.name == name && column.class != SECRET);
+    let is_there = |name: &str| ORIGIN_COLUMNS.contains(&name) || contract.columns.iter().any(|column| column.name == name && column.class != SECRET);
     for (name, start) in read.columns.iter().flatten().zip(&read.column_starts) {
         if !is_there(name) {
             let dataset = &read.dataset;

@@ -9,11 +9,11 @@ use datafusion::{
     logical_expr::Expr,
     prelude::{col, lit},
 };
-use kernel_base::City;
+use kernel_base::{City, SOURCE};
 
 use super::{Appender, Batch, Change, Committed, Known, RowSource, keys, latest, tables};
 use crate::{
-    contract::{CITY, DatasetContract, Mode, SOURCE},
+    contract::{CITY, DatasetContract, Mode},
     error::WarehouseError,
     lake::{LakeTransaction, Staged, TableName, key_is_one_of},
     rows::{Cell, RowsBuilder, Value},

@@ -10,14 +10,14 @@ use datafusion::{
     logical_expr::Expr,
     prelude::{col, lit},
 };
-use kernel_base::City;
+use kernel_base::{City, SOURCE};
 
 use super::{
     Gone, RowSource,
     commit::{key_columns, of_source},
 };
 use crate::{
-    contract::{CITY, DatasetContract, HIDDEN_COLUMNS, REVISION, SOURCE, Visibility},
+    contract::{CITY, DatasetContract, HIDDEN_COLUMNS, REVISION, Visibility},
     error::WarehouseError,
     lake::{Lake, LakeTransaction, RowKey, TableName, key_is_one_of, row_keys},
     rows::{Value, value_at},

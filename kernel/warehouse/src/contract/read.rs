@@ -1,7 +1,8 @@
+use kernel_base::ORIGIN_COLUMNS;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{CITY, Class, ColumnContract, ColumnType, DatasetContract, INGESTED_AT, Mask, Mode, REVISION, SOURCE, Visibility};
+use super::{CITY, Class, ColumnContract, ColumnType, DatasetContract, Mask, Mode, REVISION, Visibility};
 use crate::error::WarehouseError;
 
 // Limit: columns of a dataset. The widest table of the data model has 25; each column of a scan costs memory per row group.
@@ -110,7 +111,7 @@ impl Checker<'_> {
 
     fn check_column(&self, column: &WrittenColumn) -> Result<(), WarehouseError> {
         let name = &column.name;
-        if !is_name(&name.value) || [SOURCE, INGESTED_AT].contains(&name.value.as_str()) {
+        if !is_name(&name.value) || ORIGIN_COLUMNS.contains(&name.value.as_str()) {
             return self.fail(name, "a column's name is 1 to 60 of a-z, 0-9 and '_', starting with a letter");
         }
         if !column.values.is_empty() && column.r#type != ColumnType::Text {

@@ -7,7 +7,7 @@ use kernel_base::{CallContext, City, Scope};
 use super::{Every, Expected, FeedContract, Importer, period::Period};
 use crate::{
     contract::Visibility,
-    day::{DAY_MICROS, SHANGHAI_OFFSET_MICROS},
+    day::{DAY_MICROS, HOUR_MICROS, SHANGHAI_OFFSET_MICROS, shanghai_day},
     error::WarehouseError,
 };
 
@@ -51,7 +51,7 @@ async fn completeness(importer: &Importer, feed: &FeedContract, month: Period, s
         complete_periods.entry(key.city).or_default().extend(file.slice.period);
     }
     let now = importer.clock().now_micros();
-    Ok(cities(importer, feed, scope)
+    Ok(expected_cities(importer, feed, scope)
         .into_iter()
         .map(|city| {
             let missing = feed.expected.map_or_else(Vec::new, |expected| missing(expected, month, complete_periods.get(&city).map_or(&[], Vec::as_slice)));
@@ -70,7 +70,7 @@ async fn completeness(importer: &Importer, feed: &FeedContract, month: Period, s
 }
 
 /// The cities whose files are expected: those of the scope; of a province's scope those from which any feed of a city has come.
-fn cities(importer: &Importer, feed: &FeedContract, scope: &Scope) -> BTreeSet<City> {
+pub(super) fn expected_cities(importer: &Importer, feed: &FeedContract, scope: &Scope) -> BTreeSet<City> {
     if feed.dataset.visibility == Visibility::Shared {
         return BTreeSet::from([City::PROVINCE]);
     }
@@ -98,16 +98,27 @@ fn days(period: Period) -> impl Iterator<Item = Date> {
 /// When the file of a period is due, microseconds since 1970.
 pub(super) fn due_at(expected: Expected, period: Period) -> i64 {
     let days = period.end().duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
-    days * DAY_MICROS - SHANGHAI_OFFSET_MICROS + i64::from(expected.within_hours) * 3_600_000_000
+    days * DAY_MICROS - SHANGHAI_OFFSET_MICROS + i64::from(expected.within_hours) * HOUR_MICROS
 }
 
-/// How long the file after the newest one is overdue, in seconds.
-pub(super) fn late_seconds(expected: Expected, newest: Period, now_micros: i64) -> i64 {
-    let next = match expected.every {
-        Every::Day => Period::Day(newest.end()),
-        Every::Month => Period::Month(newest.end()),
+/// How long the file after the newest one is overdue, in seconds; where none ever came, the last one that is due.
+pub(super) fn late_seconds(expected: Expected, newest: Option<Period>, now_micros: i64) -> i64 {
+    let next = match (newest, expected.every) {
+        (None, _) => last_due(expected, now_micros),
+        (Some(newest), Every::Day) => Period::Day(newest.end()),
+        (Some(newest), Every::Month) => Period::Month(newest.end()),
     };
     ((now_micros - due_at(expected, next)) / 1_000_000).max(0)
+}
+
+/// The last period whose file is due by now.
+fn last_due(expected: Expected, now_micros: i64) -> Period {
+    let ended_by = shanghai_day(now_micros - i64::from(expected.within_hours) * HOUR_MICROS);
+    let ended_by = Date::constant(1970, 1, 1).saturating_add(i64::from(ended_by).days());
+    match expected.every {
+        Every::Day => Period::Day(ended_by.saturating_sub(1.day())),
+        Every::Month => Period::Month(ended_by.first_of_month().saturating_sub(1.month())),
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +150,20 @@ mod tests {
         let daily = Expected { every: Every::Day, within_hours: 8 };
         // 2026-03-02 08:00 in Shanghai is midnight UTC.
         assert_eq!(due_at(daily, Period::read("20260301").unwrap()), 1_772_409_600_000_000);
-        assert_eq!(late_seconds(daily, Period::read("20260228").unwrap(), 1_772_409_660_000_000), 60);
-        assert_eq!(late_seconds(daily, Period::read("20260301").unwrap(), 1_772_409_660_000_000), 0);
+        assert_eq!(late_seconds(daily, Period::read("20260228"), 1_772_409_660_000_000), 60);
+        assert_eq!(late_seconds(daily, Period::read("20260301"), 1_772_409_660_000_000), 0);
+    }
+
+    #[test]
+    fn a_feed_that_sent_nothing_is_late_with_the_last_period_that_is_due() {
+        let (daily, monthly) = (Expected { every: Every::Day, within_hours: 8 }, Expected { every: Every::Month, within_hours: 8 });
+        // A second after 2026-03-01 is due, and a second before.
+        assert_eq!(last_due(daily, 1_772_409_601_000_000), Period::read("20260301").unwrap());
+        assert_eq!(last_due(daily, 1_772_409_599_000_000), Period::read("20260228").unwrap());
+        assert_eq!((late_seconds(daily, None, 1_772_409_601_000_000), late_seconds(daily, None, 1_772_409_599_000_000)), (1, 86_399));
+        // 2026-03-01 08:00 in Shanghai, when February is due.
+        let due = 1_772_323_200_000_000;
+        assert_eq!(due_at(monthly, Period::read("202602").unwrap()), due);
+        assert_eq!((last_due(monthly, due), last_due(monthly, due - 1)), (Period::read("202602").unwrap(), Period::read("202601").unwrap()));
     }
 }

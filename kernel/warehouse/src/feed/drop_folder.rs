@@ -1,29 +1,36 @@
 use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
     fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant},
 };
 
 use kernel_base::City;
-use sha2::{Digest, Sha256};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinSet},
+};
 use tonic::Code;
 
+use self::files::{control_path, copy, is_settled, put_away, read_control};
 use super::{
     FeedContract, Importer,
-    control_file::{CONTROL_BYTES_MAX, ControlFile},
+    control_file::ControlFile,
     file_name::Named,
-    import::{ImportState, hex},
+    import::ImportState,
     inbox::Uploaded,
+    numbers,
     upload::{Part, begin},
 };
 use crate::{contract::Visibility, error::WarehouseError};
 
+mod files;
+
 // Limit: files taken at once; the kernel imports two at a time.
 const FILES_AT_ONCE: usize = 4;
+// A look takes at most one part in so many of the time: a folder of ten thousand files takes a while to read.
+const PAUSE_OF_LOOKS: u32 = 20;
 /// Whom imports from the folder are recorded for.
 const PRINCIPAL: &str = "drop-folder";
 const TAKEN: &str = "taken";
@@ -55,6 +62,32 @@ struct Candidate {
     control: Option<String>,
 }
 
+impl Candidate {
+    /// The service numbers come first, so that they are known when they are met; after them the files are taken by name.
+    fn turn(&self) -> (bool, &str) {
+        (!self.has_numbers(), &self.name)
+    }
+
+    /// A name without a city is the province's.
+    fn city(&self) -> City {
+        self.named.city.unwrap_or(City::PROVINCE)
+    }
+
+    fn has_numbers(&self) -> bool {
+        self.feed.dataset.name == numbers::DATASET
+    }
+}
+
+/// What a look at the folder found.
+#[derive(Default)]
+struct Found {
+    whole: Vec<Candidate>,
+    without_control: BTreeMap<FeedAndCity, i64>,
+}
+
+/// A feed by its name, and the city whose file it is.
+pub(super) type FeedAndCity = (String, City);
+
 /// Takes the files that platforms leave in a folder, for as long as the kernel runs. A file that was taken moves to `taken/`; one that is refused to `refused/`, with
 /// the reason beside it. What is not whole yet, or lacks its control file, stays.
 pub(crate) async fn watch(importer: Arc<Importer>, folder: DropFolder) -> Result<(), WarehouseError> {
@@ -63,39 +96,80 @@ pub(crate) async fn watch(importer: Arc<Importer>, folder: DropFolder) -> Result
     }
     let mut ticks = tokio::time::interval(folder.every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut takes = Takes { importer: importer.clone(), folder, waiting: VecDeque::new(), taken_now: HashMap::new(), running: JoinSet::new() };
+    let mut look_after = Instant::now();
     loop {
-        ticks.tick().await;
-        if importer.refuse_while_closing().is_err() {
-            return Ok(());
-        }
-        if let Err(error) = scan(&importer, &folder).await {
-            tracing::error!(%error, dir = %folder.dir.display(), "the drop folder could not be read; it is tried again");
-        }
-    }
-}
-
-/// Takes what is whole now: feeds that name customers first, so that numbers are known when they are met.
-async fn scan(importer: &Arc<Importer>, folder: &DropFolder) -> Result<(), WarehouseError> {
-    let (with_numbers, without): (Vec<_>, Vec<_>) = candidates(importer, folder)?.into_iter().partition(|candidate| candidate.feed.resolves_numbers());
-    for mut these in [without, with_numbers] {
-        these.sort_by(|a, b| b.name.cmp(&a.name));
-        let mut running = JoinSet::new();
-        while let Some(candidate) = these.pop() {
-            if running.len() >= FILES_AT_ONCE {
-                running.join_next().await;
+        tokio::select! {
+            _ = ticks.tick() => {
+                if importer.refuse_while_closing().is_err() {
+                    takes.running.join_all().await;
+                    return Ok(());
+                }
+                if Instant::now() >= look_after {
+                    let began = Instant::now();
+                    takes.look().await;
+                    look_after = Instant::now() + began.elapsed() * PAUSE_OF_LOOKS;
+                }
             }
-            let (importer, folder) = (importer.clone(), folder.clone());
-            running.spawn(async move { take(&importer, &folder, &candidate).await });
+            Some(ended) = takes.running.join_next_with_id() => {
+                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+                takes.taken_now.remove(&task);
+            }
         }
-        running.join_all().await;
+        takes.begin();
     }
-    Ok(())
 }
 
-fn candidates(importer: &Importer, folder: &DropFolder) -> Result<Vec<Candidate>, WarehouseError> {
+/// The files of the folder on their way. A file that comes while a large one is taken does not wait for it.
+struct Takes {
+    importer: Arc<Importer>,
+    folder: DropFolder,
+    /// In the order of their turns; found anew by each look.
+    waiting: VecDeque<Candidate>,
+    taken_now: HashMap<Id, TakenNow>,
+    running: JoinSet<()>,
+}
+
+struct TakenNow {
+    path: PathBuf,
+    has_numbers: bool,
+}
+
+impl Takes {
+    /// Looks at the folder. What cannot be read now is looked at again.
+    async fn look(&mut self) {
+        let (importer, folder) = (self.importer.clone(), self.folder.clone());
+        let found = tokio::task::spawn_blocking(move || look(&importer, &folder)).await.map_err(WarehouseError::broken);
+        match found.and_then(|found| found) {
+            Ok(Found { mut whole, without_control }) => {
+                whole.retain(|candidate| self.taken_now.values().all(|taken| taken.path != candidate.path));
+                whole.sort_by(|a, b| a.turn().cmp(&b.turn()));
+                self.waiting = whole.into();
+                self.importer.note_without_control(without_control);
+            }
+            Err(error) => tracing::error!(%error, dir = %self.folder.dir.display(), "the drop folder could not be read; it is tried again"),
+        }
+    }
+
+    /// Begins what has its turn.
+    fn begin(&mut self) {
+        while self.running.len() < FILES_AT_ONCE {
+            let numbers_come = self.taken_now.values().any(|taken| taken.has_numbers);
+            let Some(candidate) = self.waiting.pop_front_if(|candidate| !(numbers_come && candidate.feed.resolves_numbers())) else {
+                return;
+            };
+            let taken = TakenNow { path: candidate.path.clone(), has_numbers: candidate.has_numbers() };
+            let (importer, folder) = (self.importer.clone(), self.folder.clone());
+            let task = self.running.spawn(async move { take(&importer, &folder, &candidate).await });
+            self.taken_now.insert(task.id(), taken);
+        }
+    }
+}
+
+fn look(importer: &Importer, folder: &DropFolder) -> Result<Found, WarehouseError> {
     let failed = WarehouseError::storage("reading the drop folder");
     let feeds = importer.contracts.feeds();
-    let mut candidates = Vec::new();
+    let mut found = Found::default();
     for entry in fs::read_dir(&folder.dir).map_err(&failed)? {
         let path = entry.map_err(&failed)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
@@ -107,24 +181,31 @@ fn candidates(importer: &Importer, folder: &DropFolder) -> Result<Vec<Candidate>
             continue;
         }
         let control = read_control(&control_path(&path));
-        let found = feeds.iter().find_map(|feed| match feed.named(&name) {
+        let is_settled = control.is_some() || is_settled(&path, folder.settled);
+        let of_feed = feeds.iter().find_map(|feed| match feed.named(&name) {
             Ok(None) => None,
             Ok(Some(named)) => Some(Ok((feed, named))),
             Err(error) => Some(Err(error)),
         });
-        let is_settled = control.is_some() || is_settled(&path, folder.settled);
-        match found {
+        match of_feed {
             Some(Ok((feed, named))) if control.is_some() || (!feed.has_control_file && is_settled) => {
-                candidates.push(Candidate { path, name, feed: feed.clone(), named, control });
+                found.whole.push(Candidate { path, name, feed: feed.clone(), named, control });
             }
-            // It waits for its control file, or is still being written.
-            Some(Ok(_)) => {}
+            Some(Ok((feed, named))) if is_settled => {
+                *found.without_control.entry((feed.name.clone(), named.city.unwrap_or(City::PROVINCE))).or_default() += 1;
+            }
+            // It is still being written.
             _ if !is_settled => {}
-            Some(Err(error)) => put_away(folder, &path, &name, Some(&error.to_string())),
-            None => put_away(folder, &path, &name, Some("no feed takes a file of this name: 'backplane feed list' shows the names that they take")),
+            Some(Err(error)) => refuse(folder, &path, &name, &error.to_string()),
+            _ => refuse(folder, &path, &name, "no feed takes a file of this name: 'backplane feed list' shows the names that they take"),
         }
     }
-    Ok(candidates)
+    Ok(found)
+}
+
+fn refuse(folder: &DropFolder, path: &Path, name: &str, problem: &str) {
+    tracing::warn!(file = name, problem, "a file in the drop folder is refused");
+    put_away(folder, path, name, Some(problem));
 }
 
 async fn take(importer: &Arc<Importer>, folder: &DropFolder, candidate: &Candidate) {
@@ -132,8 +213,7 @@ async fn take(importer: &Arc<Importer>, folder: &DropFolder, candidate: &Candida
     match import(importer, candidate).await {
         Ok(()) => put_away(folder, path, name, None),
         Err(Refused { problem, is_final: true }) => {
-            tracing::warn!(feed = feed.name, file = name, problem, "a file in the drop folder is refused");
-            put_away(folder, path, name, Some(&problem));
+            refuse(folder, path, name, &problem);
         }
         Err(Refused { problem, is_final: false }) => tracing::warn!(feed = feed.name, file = name, problem, "a file in the drop folder waits"),
     }
@@ -154,34 +234,38 @@ impl From<WarehouseError> for Refused {
 }
 
 async fn import(importer: &Arc<Importer>, candidate: &Candidate) -> Result<(), Refused> {
+    let part = Part { path: importer.inbox.part() };
+    match upload_of(importer, candidate, &part).await {
+        Ok(uploaded) => ended(begin(importer, part, uploaded).await?).await,
+        Err(error) => {
+            if matches!(error, WarehouseError::FileRefused { .. }) {
+                importer.appender.refuse(&candidate.feed.name, &candidate.city().to_string(), &candidate.name, "", &error.to_string()).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Copies the file to the part and holds it to its name and its control file.
+async fn upload_of(importer: &Importer, candidate: &Candidate, part: &Part) -> Result<Uploaded, WarehouseError> {
     let Candidate { path, name, feed, named, control } = candidate;
-    let city = named.city.unwrap_or(City::PROVINCE);
+    let city = candidate.city();
+    let refused = |problem| Err(WarehouseError::FileRefused { file_name: name.clone(), problem });
     if feed.dataset.visibility == Visibility::Shared && city != City::PROVINCE {
-        let problem = format!("'{}' holds reference rows of the province, not of {city}: name the file for 440000", feed.dataset.name);
-        return Err(WarehouseError::FileRefused { file_name: name.clone(), problem }.into());
+        return refused(format!("'{}' holds reference rows of the province, not of {city}: name the file for 440000", feed.dataset.name));
     }
     let size = path.metadata().map_err(WarehouseError::storage("reading the drop folder"))?.len();
     if size > importer.file_bytes_max {
-        let problem = format!("{size} bytes are more than the {} that a file may have: split it", importer.file_bytes_max);
-        return Err(WarehouseError::FileRefused { file_name: name.clone(), problem }.into());
+        return refused(format!("{size} bytes are more than the {} that a file may have: split it", importer.file_bytes_max));
     }
-    let part = Part { path: importer.inbox.part() };
     let (from, to) = (path.clone(), part.path.clone());
     let copying = tokio::task::spawn_blocking(move || copy(&from, &to)).await.map_err(WarehouseError::broken)?;
     let (sha256, size_bytes) = copying.map_err(WarehouseError::storage("copying a file from the drop folder"))?;
-    let control = control.as_deref().map(|text| ControlFile::read(name, text)).transpose();
-    let checked = control.and_then(|control| {
-        control.as_ref().map_or(Ok(()), |control| control.check(name, &sha256, named.period))?;
-        Ok(control)
-    });
-    let control = match checked {
-        Ok(control) => control,
-        Err(error) => {
-            importer.appender.refuse(&feed.name, &city.to_string(), name, &sha256, &error.to_string()).await?;
-            return Err(error.into());
-        }
-    };
-    let uploaded = Uploaded {
+    let control = control.as_deref().map(|text| ControlFile::read(name, text)).transpose()?;
+    if let Some(control) = &control {
+        control.check(name, &sha256, named.period)?;
+    }
+    Ok(Uploaded {
         feed: feed.name.clone(),
         city: city.to_string(),
         file_name: name.clone(),
@@ -192,9 +276,7 @@ async fn import(importer: &Arc<Importer>, candidate: &Candidate) -> Result<(), R
         part: named.part,
         rows_declared: control.map(|control| control.rows),
         came_at: 0,
-    };
-    let import = begin(importer, part, uploaded).await?;
-    ended(import).await
+    })
 }
 
 async fn ended(mut import: watch::Receiver<ImportState>) -> Result<(), Refused> {
@@ -205,71 +287,5 @@ async fn ended(mut import: watch::Receiver<ImportState>) -> Result<(), Refused> 
         }
         Ok(_) => Ok(()),
         Err(_) => Err(WarehouseError::Closing.into()),
-    }
-}
-
-/// The text of a control file, `None` when there is none. One byte above the limit tells that it is too long.
-fn read_control(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    open_itself(path).ok()?.take(CONTROL_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Opens what stands in the folder under this name, and nothing that a link there points at, however quickly it was put in its place.
-fn open_itself(path: &Path) -> io::Result<fs::File> {
-    let file = fs::File::open(path)?;
-    let (opened, there) = (file.metadata()?, path.symlink_metadata()?);
-    if there.is_file() && (opened.dev(), opened.ino()) == (there.dev(), there.ino()) {
-        return Ok(file);
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link, or was replaced while it was opened"))
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<(String, u64)> {
-    io::copy(&mut open_itself(from)?, &mut fs::File::create(to)?)?;
-    // The copy is digested, not the original: what is imported is what was checked.
-    let mut digest = Sha256::new();
-    let size = io::copy(&mut fs::File::open(to)?, &mut digest)?;
-    Ok((hex(&digest.finalize()), size))
-}
-
-fn is_settled(path: &Path, settled: Duration) -> bool {
-    let modified = path.metadata().and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age >= settled))
-}
-
-fn control_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".ctl");
-    PathBuf::from(name)
-}
-
-/// Writes a file that whoever sees it can read to its end.
-fn write_whole(folder: &Path, name: &str, text: &str) -> io::Result<()> {
-    let unfinished = folder.join(format!(".{name}"));
-    fs::write(&unfinished, text)?;
-    fs::rename(unfinished, folder.join(name))
-}
-
-/// Moves a file with its control file out of the way; a name that is taken gets a number.
-fn put_away(folder: &DropFolder, path: &Path, name: &str, problem: Option<&str>) {
-    let place = folder.dir.join(if problem.is_some() { REFUSED } else { TAKEN });
-    let mut target = place.join(name);
-    for number in 2.. {
-        if !target.exists() {
-            break;
-        }
-        target = place.join(format!("{name}.{number}"));
-    }
-    let moved = fs::rename(path, &target).and_then(|()| match fs::rename(control_path(path), control_path(&target)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    });
-    let noted = moved.and_then(|()| match problem {
-        Some(problem) => write_whole(&place, &format!("{}.error.txt", target.file_name().unwrap_or_default().to_string_lossy()), &format!("{problem}\n")),
-        None => Ok(()),
-    });
-    if let Err(error) = noted {
-        tracing::error!(%error, file = name, "a file could not be moved out of the drop folder");
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, maybe_done},
 };
-use kernel_base::Clock;
+use kernel_base::{City, Clock};
 use tokio::{
     runtime::Handle,
     sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch},
@@ -22,6 +22,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{
+    drop_folder::FeedAndCity,
     file_import::FileImport,
     file_reader::Origin,
     inbox::{Inbox, Uploaded},
@@ -66,6 +67,8 @@ pub(crate) struct Importer {
     periods: Mutex<HashMap<PeriodOfFeed, Arc<tokio::sync::Mutex<()>>>>,
     turns: Semaphore,
     chunks: Arc<Semaphore>,
+    /// How many files in the drop folder wait for their control file.
+    without_control: Mutex<BTreeMap<FeedAndCity, i64>>,
     closing: AtomicBool,
     engine: Handle,
 }
@@ -124,6 +127,7 @@ impl Importer {
             periods: Mutex::new(HashMap::new()),
             turns: Semaphore::new(IMPORTS_MAX),
             chunks: Arc::new(Semaphore::new(CHUNKS_MAX)),
+            without_control: Mutex::new(BTreeMap::new()),
             closing: AtomicBool::new(false),
             engine,
         })
@@ -175,6 +179,16 @@ impl Importer {
         work: impl Future<Output = Result<T, WarehouseError>> + Send + 'static,
     ) -> Result<T, WarehouseError> {
         self.engine.spawn(work).await.map_err(|_| WarehouseError::Closing)?
+    }
+
+    pub(super) fn note_without_control(&self, files: BTreeMap<FeedAndCity, i64>) {
+        *self.without_control.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// How many files of the feed wait in the drop folder for their control file, by city.
+    pub(super) fn without_control(&self, feed: &str) -> Vec<(City, i64)> {
+        let files = self.without_control.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().filter(|((of_feed, _), _)| of_feed == feed).map(|((_, city), count)| (*city, *count)).collect()
     }
 
     pub(super) fn clock(&self) -> &Clock {

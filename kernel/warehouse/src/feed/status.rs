@@ -9,7 +9,12 @@ use backplane_proto::ingest::v1::{FeedStatus, ListFeedStatusesRequest, ListFeedS
 use datafusion::prelude::{col, lit};
 use kernel_base::{CallContext, City, Page};
 
-use super::{FeedContract, Importer, completeness::late_seconds, period::Period, slices::Slice};
+use super::{
+    FeedContract, Importer,
+    completeness::{expected_cities, late_seconds},
+    period::Period,
+    slices::Slice,
+};
 use crate::{
     append::{Source, tables},
     error::WarehouseError,
@@ -25,13 +30,14 @@ struct Tally {
     rows_quarantined: i64,
     rows_waiting: i64,
     files_unfinished: i64,
+    files_without_control: i64,
     last_import_at: Option<i64>,
     newest_event_at: Option<i64>,
     newest_period: Option<Period>,
     last_error: Option<(i64, String)>,
 }
 
-/// One row per feed and city in the caller's scope from which something came.
+/// One row per feed and city in the caller's scope from which something came or is expected.
 pub(crate) async fn list(importer: &Importer, context: &CallContext, request: ListFeedStatusesRequest) -> Result<ListFeedStatusesResponse, WarehouseError> {
     let page = Page::read(request.page_size, &request.page_token)?;
     let scope = context.rights.scope_of("ingest.read", None);
@@ -42,7 +48,12 @@ pub(crate) async fn list(importer: &Importer, context: &CallContext, request: Li
     };
     let mut statuses = Vec::new();
     for feed in feeds {
-        let tallies = tallies(importer, feed).await?;
+        let mut tallies = tallies(importer, feed).await?;
+        if feed.expected.is_some() {
+            for city in expected_cities(importer, feed, &scope) {
+                tallies.entry(city.to_string()).or_default();
+            }
+        }
         let now = importer.clock().now_micros();
         let seen = tallies.into_iter().filter(|(city, _)| city.parse::<City>().is_ok_and(|city| scope.contains(city)));
         statuses.extend(seen.map(|(city, tally)| status(feed, city, tally, now)));
@@ -82,6 +93,9 @@ async fn tallies(importer: &Importer, feed: &FeedContract) -> Result<BTreeMap<St
     }
     for uploaded in importer.inbox.list()?.iter().filter(|uploaded| uploaded.feed == feed.name) {
         tallies.entry(uploaded.city.clone()).or_default().files_unfinished += 1;
+    }
+    for (city, files) in importer.without_control(&feed.name) {
+        tallies.entry(city.to_string()).or_default().files_without_control = files;
     }
     Ok(tallies)
 }
@@ -146,8 +160,9 @@ fn status(feed: &FeedContract, city: String, tally: Tally, now: i64) -> FeedStat
         last_import_at: tally.last_import_at.map(timestamp),
         newest_event_at: tally.newest_event_at.map(timestamp),
         files_unfinished: tally.files_unfinished,
+        files_without_control: tally.files_without_control,
         newest_period: tally.newest_period.map(|period| period.to_string()).unwrap_or_default(),
-        late_seconds: feed.expected.zip(tally.newest_period).map_or(0, |(expected, newest)| late_seconds(expected, newest, now)),
+        late_seconds: feed.expected.map_or(0, |expected| late_seconds(expected, tally.newest_period, now)),
         last_error: tally.last_error.map(|(_, error)| error).unwrap_or_default(),
     }
 }

@@ -43,29 +43,60 @@ pub(crate) async fn receive(
     let named = feed.named(&header.file_name)?.unwrap_or_default();
     let city = city(context, &feed, &header, named.city)?;
     context.require("ingest.import", None, city).map_err(WarehouseError::from)?;
-    let control = control(&feed, &header)?;
-    let period = period(&feed, &header, named.period, control.as_ref())?;
     let part = Part { path: importer.inbox.part() };
-    let (sha256, size_bytes) = write_part(importer, &header, &part, parts).await?;
-    if let Err(error) = check_digest(&header, control.as_ref(), &sha256, period) {
-        let (task, feed, city, file, digest, text) =
-            (importer.clone(), feed.name.clone(), city.to_string(), header.file_name.clone(), sha256.clone(), error.to_string());
-        importer.on_engine(async move { task.appender.refuse(&feed, &city, &file, &digest, &text).await }).await?;
-        return Err(error.into());
+    match write_whole(importer, &feed, &header, named.period, &part, parts).await? {
+        Ok(Whole { sha256, size_bytes, period, control }) => {
+            let uploaded = Uploaded {
+                feed: feed.name.clone(),
+                city: city.to_string(),
+                file_name: header.file_name,
+                sha256,
+                size_bytes,
+                principal: context.caller_id().to_owned(),
+                period: period.map(|period| period.to_string()),
+                part: named.part,
+                rows_declared: control.map(|control| control.rows),
+                came_at: 0,
+            };
+            Ok(answers(begin(importer, part, uploaded).await?))
+        }
+        // The feed's status tells of it: who sent the file may be a program that nobody watches.
+        Err(error @ WarehouseError::FileRefused { .. }) => {
+            let (task, feed, city, file_name, text) = (importer.clone(), feed.name.clone(), city.to_string(), header.file_name, error.to_string());
+            importer.on_engine(async move { task.appender.refuse(&feed, &city, &file_name, "", &text).await }).await?;
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
     }
-    let uploaded = Uploaded {
-        feed: feed.name.clone(),
-        city: city.to_string(),
-        file_name: header.file_name,
-        sha256,
-        size_bytes,
-        principal: context.caller_id().to_owned(),
-        period: period.map(|period| period.to_string()),
-        part: named.part,
-        rows_declared: control.map(|control| control.rows),
-        came_at: 0,
+}
+
+/// An upload whose bytes are all there, and are those that its header and control file speak of.
+struct Whole {
+    sha256: String,
+    size_bytes: u64,
+    period: Option<Period>,
+    control: Option<ControlFile>,
+}
+
+/// Writes an upload to its part. What is wrong with the file is told apart from what is wrong with the call.
+async fn write_whole(
+    importer: &Importer,
+    feed: &FeedContract,
+    header: &FileHeader,
+    named: Option<Period>,
+    part: &Part,
+    parts: impl Stream<Item = Result<ImportFileRequest, Status>> + Unpin + Send,
+) -> Result<Result<Whole, WarehouseError>, Status> {
+    let checked = control(feed, header).and_then(|control| Ok((period(feed, header, named, control.as_ref())?, control)));
+    let (period, control) = match checked {
+        Ok(checked) => checked,
+        Err(error) => return Ok(Err(error)),
     };
-    Ok(answers(begin(importer, part, uploaded).await?))
+    let written = write_part(importer, header, part, parts).await?;
+    Ok(written.and_then(|(sha256, size_bytes)| {
+        check_digest(header, control.as_ref(), &sha256, period)?;
+        Ok(Whole { sha256, size_bytes, period, control })
+    }))
 }
 
 /// That the bytes are those that the header and the control file speak of.
@@ -141,10 +172,12 @@ async fn write_part(
     header: &FileHeader,
     part: &Part,
     mut parts: impl Stream<Item = Result<ImportFileRequest, Status>> + Unpin,
-) -> Result<(String, u64), Status> {
-    let declared = u64::try_from(header.size_bytes).map_err(|_| refused(header, "size_bytes is negative".to_owned()))?;
+) -> Result<Result<(String, u64), WarehouseError>, Status> {
+    let Ok(declared) = u64::try_from(header.size_bytes) else {
+        return Ok(Err(refused(header, "size_bytes is negative".to_owned())));
+    };
     if declared > importer.file_bytes_max {
-        return Err(refused(header, format!("{declared} bytes are more than the {} that a file may have: split it", importer.file_bytes_max)).into());
+        return Ok(Err(refused(header, format!("{declared} bytes are more than the {} that a file may have: split it", importer.file_bytes_max))));
     }
     let failed = WarehouseError::storage("keeping an upload");
     let mut file = File::create(&part.path).await.map_err(&failed)?;
@@ -160,7 +193,7 @@ async fn write_part(
             } else {
                 format!("a chunk has more than {CHUNK_BYTES_MAX} bytes")
             };
-            return Err(refused(header, problem).into());
+            return Ok(Err(refused(header, problem)));
         }
         digest.update(&chunk);
         file.write_all(&chunk).await.map_err(&failed)?;
@@ -168,10 +201,10 @@ async fn write_part(
     }
     syncs.end().await.map_err(&failed)?;
     if size != declared {
-        return Err(refused(header, format!("{size} bytes came, and the header says {declared}: send it again")).into());
+        return Ok(Err(refused(header, format!("{size} bytes came, and the header says {declared}: send it again"))));
     }
     file.flush().await.map_err(&failed)?;
-    Ok((hex(&digest.finalize()), size))
+    Ok(Ok((hex(&digest.finalize()), size)))
 }
 
 /// Brings a file to the disk while the rest of it comes in, so that its end need not wait for all of it.

@@ -6,10 +6,11 @@ use std::{
 
 use async_trait::async_trait;
 use datafusion::{
-    catalog::{CatalogProvider, MemoryCatalogProvider, SchemaProvider, TableProvider},
+    catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider},
     datasource::empty::EmptyTable,
     error::DataFusionError,
-    execution::{SessionState, SessionStateBuilder, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
+    execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
+    physical_plan::{ExecutionPlan, execute_stream},
     prelude::{SessionConfig, SessionContext},
 };
 use kernel_base::Rights;
@@ -24,27 +25,79 @@ use crate::{
 const CATALOG: &str = "backplane";
 const SCHEMA: &str = "public";
 
+/// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
+pub(crate) struct Sessions {
+    lake: Arc<Lake>,
+    /// Of no catalog.
+    blank: SessionState,
+}
+
 /// A session for one request: its catalog holds the datasets that the rights reach, guarded, at one snapshot, and nothing else. There is no table function, no
 /// information schema, no file table and no way to make any.
-pub(crate) fn guarded_session(
-    lake: &Arc<Lake>,
-    datasets: &Arc<Datasets>,
-    rights: &Arc<Rights>,
-    snapshot: i64,
-    memory_bytes_max: u64,
-) -> Result<SessionContext, WarehouseError> {
-    let catalog = MemoryCatalogProvider::new();
-    for plugin in iter::once(None).chain(plugins(datasets).into_iter().map(Some)) {
-        let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
-        let schema = GuardedSchema { lake: lake.clone(), datasets: datasets.clone(), rights: rights.clone(), snapshot, plugin };
-        catalog.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
+pub(crate) struct GuardedSession {
+    state: SessionState,
+    /// What plans run in: the memory that the request may take.
+    task: Arc<TaskContext>,
+}
+
+/// What a session is for.
+pub(crate) struct SessionRequest<'a> {
+    pub(crate) rights: &'a Arc<Rights>,
+    pub(crate) snapshot: i64,
+    pub(crate) memory_bytes_max: u64,
+    /// Whether tables show the columns that say where a row came from.
+    pub(crate) with_origin: bool,
+}
+
+impl Sessions {
+    pub(crate) fn new(lake: Arc<Lake>) -> Sessions {
+        let config =
+            SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_create_default_catalog_and_schema(false).with_information_schema(false);
+        let context = SessionContext::new_with_state(
+            SessionStateBuilder::new()
+                .with_config(config)
+                .with_runtime_env(lake.runtime_env().clone())
+                .with_default_features()
+                // generate_series and range make rows from nothing, without end.
+                .with_table_functions(HashMap::new())
+                .build(),
+        );
+        for function in MAKES_MUCH_OF_LITTLE {
+            context.deregister_udf(function);
+        }
+        Sessions { lake, blank: context.state() }
     }
-    let context = SessionContext::new_with_state(state(lake, memory_bytes_max).map_err(WarehouseError::broken)?);
-    context.register_catalog(CATALOG, Arc::new(catalog));
-    for function in MAKES_MUCH_OF_LITTLE {
-        context.deregister_udf(function);
+
+    pub(crate) fn guarded(&self, datasets: &Arc<Datasets>, request: &SessionRequest<'_>) -> Result<GuardedSession, WarehouseError> {
+        let catalog = MemoryCatalogProvider::new();
+        for plugin in iter::once(None).chain(plugins(datasets).into_iter().map(Some)) {
+            let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
+            let (lake, datasets, rights) = (self.lake.clone(), datasets.clone(), request.rights.clone());
+            let schema = GuardedSchema { lake, datasets, rights, snapshot: request.snapshot, with_origin: request.with_origin, plugin };
+            catalog.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
+        }
+        // A list of the session's own: the blank state's is shared.
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let mut state = self.blank.clone();
+        state.register_catalog_list(Arc::new(catalogs));
+        state.mark_start_execution();
+        let memory = Arc::new(GreedyMemoryPool::new(usize::try_from(request.memory_bytes_max).unwrap_or(usize::MAX)));
+        let environment = RuntimeEnvBuilder::from_runtime_env(self.lake.runtime_env()).with_memory_pool(memory).build_arc().map_err(WarehouseError::broken)?;
+        let task = Arc::new(TaskContext::from(&state).with_runtime(environment));
+        Ok(GuardedSession { state, task })
     }
-    Ok(context)
+}
+
+impl GuardedSession {
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Runs a plan within the memory of the request.
+    pub(crate) fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream, DataFusionError> {
+        execute_stream(plan, self.task.clone())
+    }
 }
 
 /// The plugins that have datasets, as their names begin.
@@ -58,6 +111,7 @@ struct GuardedSchema {
     datasets: Arc<Datasets>,
     rights: Arc<Rights>,
     snapshot: i64,
+    with_origin: bool,
     plugin: Option<String>,
 }
 
@@ -69,7 +123,8 @@ impl GuardedSchema {
             None => self.datasets.get(table)?,
             Some(plugin) => self.datasets.get(&format!("{plugin}.{table}"))?,
         };
-        Policy::of(contract, &self.rights).map(|policy| (contract.as_ref(), policy))
+        let policy = Policy::of(contract, &self.rights)?;
+        Some((contract, if self.with_origin { policy.with_origin(contract, &self.rights) } else { policy }))
     }
 }
 
@@ -110,18 +165,3 @@ impl SchemaProvider for GuardedSchema {
 
 // Limit: these make values of any size from a number, outside of the memory that a query may take and before its deadline can stop it.
 const MAKES_MUCH_OF_LITTLE: &[&str] = &["range", "generate_series", "array_repeat", "list_repeat", "array_resize", "list_resize", "repeat", "lpad", "rpad"];
-
-fn state(lake: &Lake, memory_bytes_max: u64) -> Result<SessionState, DataFusionError> {
-    let config =
-        SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_create_default_catalog_and_schema(false).with_information_schema(false);
-    let memory = Arc::new(GreedyMemoryPool::new(usize::try_from(memory_bytes_max).unwrap_or(usize::MAX)));
-    let environment = RuntimeEnvBuilder::from_runtime_env(lake.runtime_env()).with_memory_pool(memory).build_arc()?;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(environment)
-        .with_default_features()
-        // generate_series and range make rows from nothing, without end.
-        .with_table_functions(HashMap::new())
-        .build();
-    Ok(state)
-}

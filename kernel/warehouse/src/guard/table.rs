@@ -16,7 +16,7 @@ use super::{
     leakproof::is_leakproof,
     policy_exec::{PolicyExec, Rule},
 };
-use crate::contract::{CITY, HIDDEN_COLUMNS};
+use crate::contract::CITY;
 
 /// A dataset as one caller sees it: granted columns only, rows of its cities only, personal columns masked. Gives no statistics and no plan of what is inside.
 pub(super) struct GuardedTable {
@@ -29,8 +29,8 @@ impl GuardedTable {
     pub(super) fn new(inside: Arc<dyn TableProvider>, mut policy: Policy) -> GuardedTable {
         let table = inside.schema();
         // Columns that the contract has added since the snapshot was made are not in it.
-        policy.columns.retain(|shown| table_index(shown) < table.fields().len());
-        let fields = policy.columns.iter().map(|shown| field(table.field(table_index(shown)), shown)).collect::<Vec<_>>();
+        policy.columns.retain(|shown| shown.index < table.fields().len());
+        let fields = policy.columns.iter().map(|shown| field(table.field(shown.index), shown)).collect::<Vec<_>>();
         GuardedTable { inside, policy, schema: Arc::new(Schema::new(fields)) }
     }
 
@@ -41,7 +41,7 @@ impl GuardedTable {
         for index in &output {
             let shown = &self.policy.columns[*index];
             columns.output.push((columns.inner.len(), shown.mask));
-            columns.inner.push(table_index(shown));
+            columns.inner.push(shown.index);
         }
         if self.policy.cities.is_some() {
             let city = self.inside.schema().index_of(CITY)?;
@@ -63,11 +63,6 @@ impl GuardedTable {
         };
         Some(col(CITY).in_list(cities.iter().map(literal).collect(), false))
     }
-}
-
-/// Where the column stands in the table.
-fn table_index(shown: &Shown) -> usize {
-    HIDDEN_COLUMNS + shown.index
 }
 
 /// The field as the caller sees it. A masked text is made anew, as a plain array; a mask may make a null of any other value.

@@ -1,16 +1,20 @@
 use std::sync::LazyLock;
 
 use datafusion::{
+    execution::SessionState,
     logical_expr::LogicalPlan,
-    prelude::{SQLOptions, SessionContext},
+    prelude::SQLOptions,
     sql::{
         parser::{DFParserBuilder, Statement},
         sqlparser::{
             ast::{SetExpr, Statement as SqlStatement},
             dialect::GenericDialect,
+            tokenizer::{Token, Tokenizer},
         },
     },
 };
+
+use kernel_base::ORIGIN_COLUMNS;
 
 use super::errors;
 use crate::error::WarehouseError;
@@ -39,6 +43,14 @@ pub(super) fn parse(sql: &str) -> Result<Statement, WarehouseError> {
     }
 }
 
+/// Whether the text names a column that says where a row came from. Tables show these to queries that ask for them, and so does a `*` there.
+pub(super) fn names_origin(sql: &str) -> bool {
+    let is_origin = |word: &str| ORIGIN_COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(word));
+    // Most queries name none, and are not read twice.
+    ORIGIN_COLUMNS.iter().any(|name| sql.to_ascii_lowercase().contains(name))
+        && Tokenizer::new(&*DIALECT, sql).tokenize().is_ok_and(|tokens| tokens.iter().any(|token| matches!(token, Token::Word(word) if is_origin(&word.value))))
+}
+
 fn is_select(statement: &Statement) -> bool {
     match statement {
         Statement::Statement(statement) => matches!(&**statement, SqlStatement::Query(query) if reads(&query.body)),
@@ -58,8 +70,8 @@ fn reads(body: &SetExpr) -> bool {
 }
 
 /// Plans the query within the session's catalog; what is hidden deeper in it is refused here once more.
-pub(super) async fn plan(session: &SessionContext, statement: Statement) -> Result<LogicalPlan, WarehouseError> {
-    let plan = session.state().statement_to_plan(statement).await.map_err(errors::while_planning)?;
+pub(super) async fn plan(state: &SessionState, statement: Statement) -> Result<LogicalPlan, WarehouseError> {
+    let plan = state.statement_to_plan(statement).await.map_err(errors::while_planning)?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)

@@ -52,6 +52,21 @@ async fn a_day_is_missing_until_its_file_is_in_and_late_when_its_time_has_passed
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_never_sent_a_file_is_in_the_status_of_those_who_expect_it() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    kernel.clock.advance(60 * SECOND);
+    let silent = kernel.statuses(&foshan, "misc.usage").await;
+    assert_eq!(silent.len(), 1, "{silent:?}");
+    assert_eq!((silent[0].city.as_str(), silent[0].files, silent[0].late_seconds), ("440600", 0, 60), "the file of 31 December");
+    assert_eq!(kernel.statuses(&foshan, "boss.package").await, [], "it comes when a package is made");
+    // The province does not expect files of cities that are not there yet.
+    assert_eq!(kernel.statuses(&province(), "misc.usage").await, []);
+    kernel.send(&foshan, &numbers(1)).await.unwrap();
+    assert_eq!(kernel.statuses(&province(), "misc.usage").await, silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_of_a_month_may_come_within_its_hours() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");

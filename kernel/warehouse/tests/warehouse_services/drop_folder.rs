@@ -8,7 +8,7 @@ use kernel_warehouse::DropFolder;
 use tokio::task::JoinHandle;
 
 use crate::{
-    kernel::{Kernel, city_caller, log_line},
+    kernel::{Kernel, city_caller, log_line, province},
     platform::{Sent, number, numbers, usage},
 };
 
@@ -120,10 +120,41 @@ async fn a_file_waits_for_its_control_file() {
     watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
     watching.there("taken/portal.access.440600.20260102.log").await;
     assert_eq!(names(&watching.dir), ["misc.usage.440600.20260102.txt.gz", "taken/portal.access.440600.20260102.log"]);
+    let waits = async |sent: &Sent| watching.kernel.statuses(&foshan, &sent.feed).await.iter().map(|status| status.files_without_control).sum::<i64>();
+    assert_eq!(waits(&sent).await, 1, "the status tells of it");
     assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 0);
     watching.put(&format!("{}.ctl", sent.name), sent.control().as_bytes());
     watching.there("taken/misc.usage.440600.20260102.txt.gz.ctl").await;
     assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 1);
+    // Later than the look that found it gone.
+    watching.put("portal.access.440600.20260103.log", log_line("1.1.1.1", 2, "GET / HTTP/1.1", 200).as_bytes());
+    watching.there("taken/portal.access.440600.20260103.log").await;
+    assert_eq!(waits(&sent).await, 0);
+    watching.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_file_does_not_wait_for_a_large_one() {
+    // A commit a line: half a minute and more.
+    let kernel = Kernel::start_with(|settings| settings.chunk_lines = 1).await;
+    let dir = kernel.settings.dir.join("drop");
+    fs::create_dir_all(&dir).unwrap();
+    let foshan = city_caller("440600");
+    kernel.send(&foshan, &numbers(1)).await.unwrap();
+    let watching = Watching::of(kernel, dir);
+    let large = Sent { rows: 5_000, ..Sent::new("misc.usage.440600.20260102.txt.gz", &usage(number(1), "a", "20260102", 1).repeat(5_000)) };
+    watching.put_with_control(&large);
+    let unfinished = async || watching.kernel.statuses(&foshan, "misc.usage").await.iter().map(|status| status.files_unfinished).sum::<i64>();
+    let begun = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        while unfinished().await == 0 {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, begun).await.unwrap();
+    watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
+    watching.there("taken/portal.access.440600.20260102.log").await;
+    assert_eq!(unfinished().await, 1, "the large one is still being taken");
     watching.close().await;
 }
 
@@ -166,6 +197,8 @@ async fn a_file_that_is_refused_is_put_away_with_the_reason() {
     assert_eq!(left.iter().filter(|name| name.ends_with(".ctl")).count(), cases.len(), "each with its control file: {left:?}");
     assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 0);
     assert!(!watching.kernel.statuses(&foshan, "misc.usage").await[0].last_error.is_empty());
+    let of_city = watching.kernel.statuses(&province(), "ref.city").await;
+    assert!(of_city.iter().any(|status| status.last_error.contains("reference rows of the province")), "{of_city:?}");
     // The corrected file is taken, under the name that was refused.
     watching.put_with_control(&Sent::new(&rows.name, &usage(number(1), "a", "20260104", 1)));
     watching.there("taken/misc.usage.440600.20260104.txt.gz.ctl").await;

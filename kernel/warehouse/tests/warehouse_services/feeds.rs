@@ -1,4 +1,4 @@
-use backplane_proto::ingest::v1::{FileHeader, ListFeedStatusesRequest, ReplayQuarantineRequest};
+use backplane_proto::ingest::v1::{FileHeader, ReplayQuarantineRequest};
 use tonic::Code;
 
 use crate::kernel::{Kernel, caller, city_caller, log_line, province, reason};
@@ -123,7 +123,7 @@ async fn a_file_with_too_many_bad_rows_is_stopped_and_says_why() {
     assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "FILE_TOO_BAD"));
     assert!(status.message().contains("LINE_MALFORMED 200 times, first in line 1501"), "{}", status.message());
     assert_eq!(kernel.number(&foshan, "select count(*) from interaction").await, 0, "what was committed before is taken back");
-    let statuses = kernel.ingest(&foshan).list_feed_statuses(ListFeedStatusesRequest::default()).await.unwrap().into_inner().statuses;
+    let statuses = kernel.statuses(&foshan, "portal.access").await;
     assert_eq!((statuses.len(), statuses[0].files, statuses[0].files_unfinished), (1, 0, 0));
     assert!(statuses[0].last_error.contains("too bad"), "{}", statuses[0].last_error);
 }
@@ -187,7 +187,7 @@ async fn replaying_takes_what_can_be_read_once() {
     }
     assert_eq!(kernel.table(&foshan, "select page, right(session_id, 5) from interaction where page = '/late'").await, ["/late|-r201"]);
     assert_eq!(kernel.quarantine(&foshan, FEED).await.len(), 1);
-    let statuses = kernel.ingest(&foshan).list_feed_statuses(ListFeedStatusesRequest::default()).await.unwrap().into_inner().statuses;
+    let statuses = kernel.statuses(&foshan, "portal.access").await;
     assert_eq!((statuses[0].rows_taken, statuses[0].rows_quarantined, statuses[0].rows_waiting, statuses[0].files), (201, 2, 1, 1));
     assert_eq!(reason(&replay(vec!["nothing".to_owned()], "").await.unwrap_err()), "RESOURCE_NOT_FOUND");
     assert_eq!(reason(&replay(Vec::new(), text).await.unwrap_err()), "FIELD_INVALID");
@@ -200,7 +200,7 @@ async fn quarantine_and_status_of_another_city_are_not_seen() {
     kernel.import(&city_caller("440600"), FEED, NAME, file.as_bytes()).await.unwrap();
     let dongguan = city_caller("441900");
     assert!(kernel.quarantine(&dongguan, FEED).await.is_empty());
-    assert!(kernel.ingest(&dongguan).list_feed_statuses(ListFeedStatusesRequest::default()).await.unwrap().into_inner().statuses.is_empty());
+    assert!(kernel.statuses(&dongguan, "").await.iter().all(|status| status.city == "441900" && status.files == 0 && status.rows_quarantined == 0));
     let id = kernel.quarantine(&province(), FEED).await[0].quarantine_id.clone();
     let request = ReplayQuarantineRequest { feed: FEED.to_owned(), quarantine_ids: vec![id], corrected_text: log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200) };
     assert_eq!(reason(&kernel.ingest(&dongguan).replay_quarantine(request).await.unwrap_err()), "RESOURCE_NOT_FOUND");

@@ -1,5 +1,5 @@
 use backplane_proto::{
-    ingest::v1::{FileHeader, ImportFileRequest, ListFeedStatusesRequest, import_file_request},
+    ingest::v1::{FileHeader, ImportFileRequest, import_file_request},
     warehouse::v1::QueryRequest,
 };
 
@@ -72,7 +72,7 @@ async fn an_interrupted_import_goes_on_and_every_row_is_there_once() {
     let mut found = kernel.table(&foshan, sql).await[0].split('|').map(str::to_owned).collect::<Vec<_>>();
     // Visitor ids differ between the two installations, their number does not.
     assert_eq!(std::mem::take(&mut found), expected);
-    let statuses = kernel.ingest(&province()).list_feed_statuses(ListFeedStatusesRequest::default()).await.unwrap().into_inner().statuses;
+    let statuses = kernel.statuses(&province(), "portal.access").await;
     assert_eq!((statuses[0].files, statuses[0].files_unfinished, statuses[0].rows_taken), (1, 0, 3_000));
     assert_eq!(std::fs::read_dir(kernel.settings.dir.join("inbox")).unwrap().count(), 0);
 }
