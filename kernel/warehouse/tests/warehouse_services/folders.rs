@@ -16,20 +16,78 @@ use crate::{
 /// What `case.yaml` of a feed's folder says; `feeds/README.md` describes the fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
-    records: u64,
+pub(crate) struct Case {
+    pub(crate) records: u64,
     #[serde(default)]
     duplicates: i64,
-    query: String,
+    pub(crate) query: String,
 }
 
 /// How a feed's files are sent, as its contract says.
 #[derive(Deserialize)]
 struct Contract {
+    format: String,
     #[serde(default)]
     encoding: String,
     #[serde(default)]
     compression: String,
+    #[serde(default)]
+    drops_duplicates: bool,
+}
+
+/// A feed's folder: its ugly file, and what is said of it.
+pub(crate) struct Folder {
+    pub(crate) feed: String,
+    pub(crate) case: Case,
+    pub(crate) file_name: String,
+    /// The file's bytes before they are compressed.
+    pub(crate) text: Vec<u8>,
+    contract: Contract,
+}
+
+impl Folder {
+    /// Reads a folder by the contract that is in force.
+    pub(crate) async fn read(kernel: &Kernel, feed: &str) -> Folder {
+        let folder = feeds().join(feed);
+        let case = serde_saphyr::from_str(&fs::read_to_string(folder.join("case.yaml")).unwrap()).unwrap();
+        let contract: Contract = serde_saphyr::from_str(&kernel.feed_contract(feed).await.0).unwrap();
+        let path = input(&folder);
+        let text = bytes_of(&fs::read_to_string(&path).unwrap(), contract.encoding == "gb18030");
+        Folder { feed: feed.to_owned(), case, file_name: path.file_name().unwrap().to_str().unwrap().to_owned(), text, contract }
+    }
+
+    pub(crate) fn has_header(&self) -> bool {
+        self.contract.format == "csv"
+    }
+
+    pub(crate) fn drops_duplicates(&self) -> bool {
+        self.contract.drops_duplicates
+    }
+
+    /// A file of the feed with so many rows.
+    pub(crate) fn sent(&self, name: &str, text: &[u8], rows: u64) -> Sent {
+        let bytes = if self.contract.compression == "gzip" { gzip(text) } else { text.to_vec() };
+        Sent { feed: self.feed.clone(), name: name.to_owned(), bytes, rows }
+    }
+}
+
+/// The feeds that have a folder.
+pub(crate) fn names() -> Vec<String> {
+    let folders = fs::read_dir(feeds()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let mut names: Vec<String> = folders.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A kernel that takes the feed's files however many of their rows are bad, and knows the numbers that the folders name.
+pub(crate) async fn lenient_kernel(feed: &str) -> Kernel {
+    let kernel = Kernel::start().await;
+    if feed != "boss.number" {
+        let assignments = fs::read_to_string(feeds().join("numbers.txt")).unwrap();
+        kernel.send(&province(), &Sent::new("boss.number.440600.202512.txt.gz", &assignments)).await.unwrap();
+    }
+    kernel.allow_bad_rows(feed).await;
+    kernel
 }
 
 fn feeds() -> PathBuf {
@@ -93,19 +151,10 @@ fn difference(what: &str, expected: &[String], found: &[String]) -> String {
 
 /// Imports a folder's file into a warehouse of its own and tells what differs from what it says must come of it.
 async fn differences(feed: String) -> String {
-    let (folder, kernel, caller) = (feeds().join(&feed), Kernel::start().await, province());
-    let case: Case = serde_saphyr::from_str(&fs::read_to_string(folder.join("case.yaml")).unwrap()).unwrap();
-    let contract: Contract = serde_saphyr::from_str(&kernel.feed_contract(&feed).await.0).unwrap();
-    if feed != "boss.number" {
-        let assignments = fs::read_to_string(feeds().join("numbers.txt")).unwrap();
-        kernel.send(&caller, &Sent::new("boss.number.440600.202512.txt.gz", &assignments)).await.unwrap();
-    }
-    kernel.allow_bad_rows(&feed).await;
-    let path = input(&folder);
-    let text = bytes_of(&fs::read_to_string(&path).unwrap(), contract.encoding == "gb18030");
-    let bytes = if contract.compression == "gzip" { gzip(&text) } else { text };
-    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-    let taken = match kernel.send(&caller, &Sent { feed: feed.clone(), name, bytes, rows: case.records }).await {
+    let (kernel, caller) = (lenient_kernel(&feed).await, province());
+    let folder = Folder::read(&kernel, &feed).await;
+    let Folder { case, file_name, text, .. } = &folder;
+    let taken = match kernel.send(&caller, &folder.sent(file_name, text, case.records)).await {
         Ok(taken) => taken,
         Err(status) => return format!("{feed} is refused: {}\n", status.message()),
     };
@@ -115,8 +164,8 @@ async fn differences(feed: String) -> String {
     let quarantine = kernel.ingest(&caller).list_quarantine(request).await.unwrap().into_inner().rows;
     let mut bad: Vec<String> = quarantine.iter().map(|row| format!("{}|{}|{}", row.line, row.column, row.reason)).collect();
     bad.sort();
-    let mut differs = difference(&format!("{feed}, rows"), &lines(&folder.join("expected.rows")), &rows);
-    differs += &difference(&format!("{feed}, quarantine"), &lines(&folder.join("expected.quarantine")), &bad);
+    let mut differs = difference(&format!("{feed}, rows"), &lines(&feeds().join(&feed).join("expected.rows")), &rows);
+    differs += &difference(&format!("{feed}, quarantine"), &lines(&feeds().join(&feed).join("expected.quarantine")), &bad);
     if taken.rows_duplicate != case.duplicates {
         differs += &format!("{feed}: {} duplicates were expected, and {} were left out\n", case.duplicates, taken.rows_duplicate);
     }
@@ -129,17 +178,13 @@ async fn every_feed_has_a_folder() {
     let request = ListFeedsRequest { page_size: 1_000, ..ListFeedsRequest::default() };
     let in_force: BTreeSet<String> =
         kernel.ingest(&province()).list_feeds(request).await.unwrap().into_inner().feeds.into_iter().map(|feed| feed.name).collect();
-    let entries = fs::read_dir(feeds()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let folders: BTreeSet<String> = entries.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let folders: BTreeSet<String> = names().into_iter().collect();
     assert_eq!(in_force, folders);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_feed_reads_its_ugly_file_as_its_folder_says() {
-    let entries = fs::read_dir(feeds()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let mut folders: Vec<String> = entries.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
-    folders.sort();
-    let found: Vec<String> = futures::stream::iter(folders).map(differences).buffered(4).collect().await;
+    let found: Vec<String> = futures::stream::iter(names()).map(differences).buffered(4).collect().await;
     let differs = found.concat();
     assert!(differs.is_empty(), "- expected, + found\n{differs}");
 }

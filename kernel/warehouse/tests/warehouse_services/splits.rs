@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use futures::StreamExt;
 use proptest::{
     collection::vec,
     prelude::{Strategy, any},
@@ -9,12 +10,16 @@ use proptest::{
 };
 
 use crate::{
-    kernel::{Kernel, city_caller},
+    folders::{self, Folder},
+    kernel::{Kernel, city_caller, province},
     platform::{Sent, enrolment, gb18030, number, numbers, usage},
 };
 
 // Limit: cases of each property. Each is a few imports into a warehouse on disk, about half a second.
 const CASES: usize = 10;
+
+// Limit: cases of each feed's folder, a kernel each.
+const FOLDER_CASES: usize = 3;
 
 /// Some values of a strategy, the same in every run.
 fn cases<S: Strategy>(strategy: S) -> Vec<S::Value> {
@@ -95,6 +100,83 @@ async fn a_month_of_enrolments_in_parts_gives_the_rows_of_the_whole() {
         let sql = "select enrolment_id, customer_id, package_id, status, starts_on from enrolment order by 1";
         assert_eq!(whole.table(&foshan, sql).await, parted.table(&foshan, sql).await, "case {case}: {statuses:?} in {parts} parts");
     }
+}
+
+/// The records of a file's text: its lines, and where fields may be quoted those that a quote holds together. What follows a quote that does not end is told
+/// apart by the reader, and is one piece here.
+fn records(text: &[u8], may_be_quoted: bool) -> Vec<Vec<u8>> {
+    let (mut records, mut open): (Vec<Vec<u8>>, bool) = (Vec::new(), false);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let continues = open;
+        open ^= may_be_quoted && line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+        match records.last_mut() {
+            Some(record) if continues => record.extend_from_slice(line),
+            _ => records.push(line.to_vec()),
+        }
+    }
+    records
+}
+
+/// How many rows a record stands for: none where there is nothing, and a line each after a quote that does not end.
+fn rows_of(record: &[u8], may_be_quoted: bool) -> u64 {
+    let is_open = may_be_quoted && record.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+    let rows = |text: &[u8]| u64::from(!text.trim_ascii().is_empty());
+    if is_open { record.split(|byte| *byte == b'\n').map(rows).sum() } else { rows(record) }
+}
+
+/// What a kernel has of a feed: rows without their revision, which counts how often they came, and what waits.
+async fn found(kernel: &Kernel, folder: &Folder) -> (Vec<String>, BTreeSet<(String, String, String)>) {
+    let mut rows = kernel.table(&province(), &folder.case.query.replace(", revision from", " from")).await;
+    rows.sort();
+    let waiting = kernel.quarantine(&province(), &folder.feed).await;
+    (rows, waiting.into_iter().map(|row| (row.column, row.reason, row.raw_text)).collect())
+}
+
+/// Every feed's ugly file cut into pieces of its own, as an extract that is sent in parts. They come in any order; those of a feed that drops duplicates in
+/// theirs, since of two rows with one key the first to come stays.
+async fn split_differs(feed: String) -> String {
+    let whole = folders::lenient_kernel(&feed).await;
+    let folder = Folder::read(&whole, &feed).await;
+    whole.send(&province(), &folder.sent(&folder.file_name, &folder.text, folder.case.records)).await.unwrap();
+    let expected = found(&whole, &folder).await;
+    let mut pieces = records(&folder.text, folder.has_header());
+    let header = if folder.has_header() { pieces.remove(0) } else { Vec::new() };
+    let rows: u64 = pieces.iter().map(|piece| rows_of(piece, folder.has_header())).sum();
+    assert_eq!(rows, folder.case.records, "{feed}: the pieces are not its records");
+    let (stem, suffix) = folder.file_name.match_indices('.').nth(3).map(|(at, _)| folder.file_name.split_at(at)).unwrap();
+    let splits = cases((vec(any::<Index>(), 0..4), vec(any::<Index>(), 0..6)));
+    for (case, (cuts, order)) in splits.into_iter().take(FOLDER_CASES).enumerate() {
+        let kernel = folders::lenient_kernel(&feed).await;
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(pieces.len())).chain([0, pieces.len()]).collect();
+        cuts.sort_unstable();
+        let parts: Vec<Sent> = cuts
+            .windows(2)
+            .enumerate()
+            .map(|(part, range)| {
+                let text = [&header[..], &pieces[range[0]..range[1]].concat()].concat();
+                let rows = pieces[range[0]..range[1]].iter().map(|piece| rows_of(piece, folder.has_header())).sum();
+                folder.sent(&format!("{stem}.{:02}{suffix}", part + 1), &text, rows)
+            })
+            .collect();
+        let mut sent: Vec<usize> = order.iter().map(|part| part.index(parts.len())).chain(0..parts.len()).collect();
+        if folder.drops_duplicates() {
+            sent.sort_unstable();
+        }
+        for part in &sent {
+            kernel.send(&province(), &parts[*part]).await.unwrap();
+        }
+        let came = found(&kernel, &folder).await;
+        if came != expected {
+            return format!("{feed}, case {case}, cut at {cuts:?}, sent as {sent:?}:\n  whole {expected:?}\n  parts {came:?}\n");
+        }
+    }
+    String::new()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_feeds_file_in_parts_gives_the_rows_and_the_quarantine_of_the_whole() {
+    let differs: Vec<String> = futures::stream::iter(folders::names()).map(split_differs).buffered(4).collect().await;
+    assert!(differs.concat().is_empty(), "{}", differs.concat());
 }
 
 /// A line of tickets as customer service sends them, good and bad: `{n}` is the row's number.
