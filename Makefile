@@ -37,7 +37,7 @@ check: toolchain ## Formatting and lints, of the kernel, of the plugins and of t
 	cd tests/guests && cargo fmt --all --check
 	cd tests/guests && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 
-bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, province, memory, packages or million for one of them)
+bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages or million for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
 build: toolchain ## The kernel and the command line

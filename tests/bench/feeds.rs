@@ -2,12 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::{Read, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use backplane_tests::{FeedFile, Kernel, Province, import, import_all, python, repository};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use sample_province::FileTotal;
+use sha2::{Digest, Sha256};
 
 use crate::{
     feed_file::Form,
@@ -22,6 +26,8 @@ const THREADS: &str = "2";
 const LARGER_ROWS: [u64; 3] = [4_000_000, 30_000_000, 190_000_000];
 /// A province whose months have tens of thousands of rows in a file.
 const CUSTOMERS: u32 = 20_000;
+/// Of a feed that is compared with its peer: fewer rows show what a file costs, and `province` does.
+const LEAST_ROWS: u64 = 5_000;
 /// As `feed load` sends: the kernel imports two at a time while the others' uploads go on.
 const GROUPS_AT_ONCE: usize = 4;
 
@@ -87,6 +93,87 @@ pub(crate) async fn province() {
         let (megabytes, per_file) = (bytes as f64 / 1e6, seconds * 1e3 / files.len() as f64);
         println!("{feed:>20}  {:>6}  {rows:>9}  {megabytes:>8.1}  {:>10.0}  {per_file:>8.1}", files.len(), rows as f64 / seconds);
     }
+}
+
+/// What each platform sends, a year of a province in one file per feed: as the kernel takes it, and as DuckDB reads the same text with the same columns.
+pub(crate) async fn platforms() {
+    let (province, folder) = (Province::of(CUSTOMERS), tempfile::tempdir().unwrap());
+    let mut feeds: BTreeMap<&str, Vec<&FileTotal>> = BTreeMap::new();
+    for total in &province.summary.files {
+        feeds.entry(total.feed).or_default().push(total);
+    }
+    let numbers = whole(&province, &feeds["boss.number"], folder.path());
+    println!("\na year of each feed as one file, through ImportFile to the disk, against DuckDB with {THREADS} threads reading the same text in UTF-8 (feeds of {LEAST_ROWS} rows and more)");
+    println!("{:>18}  {:>9}  {:>7}  {:>14}  {:>12}  {:>6}  {:>12}", "feed", "rows", "MB", "backplane r/s", "duckdb r/s", "ratio", "duckdb rows");
+    for (feed, files) in &feeds {
+        let rows: u64 = files.iter().map(|total| total.rows()).sum();
+        // What its peer would have to do for sessions and visitors has no SQL.
+        if rows < LEAST_ROWS || *feed == "portal.access" {
+            continue;
+        }
+        let path = whole(&province, files, folder.path());
+        let (mut ours, mut peers, mut taken, mut peer_rows) = (Vec::new(), Vec::new(), 0, String::new());
+        for _ in 0..ROUNDS {
+            let kernel = Kernel::start().await;
+            if *feed != "boss.number" {
+                import(&kernel.call, &FeedFile { feed: "boss.number".to_owned(), path: numbers.clone() }).await.unwrap();
+            }
+            let start = Instant::now();
+            let result = import(&kernel.call, &FeedFile { feed: (*feed).to_owned(), path: path.clone() }).await.unwrap();
+            ours.push(start.elapsed());
+            taken = result.rows_taken;
+            let (time, rows) = duckdb_feed(feed, &path, &numbers, &folder.path().join("peer.db"));
+            peers.push(time);
+            peer_rows = rows;
+        }
+        let per_second = |time: Duration| rows as f64 / time.as_secs_f64();
+        let (ours, peers) = (per_second(median(ours)), per_second(median(peers)));
+        let megabytes = path.metadata().unwrap().len() as f64 / 1e6;
+        println!("{feed:>18}  {taken:>9}  {megabytes:>7.1}  {ours:>14.0}  {peers:>12.0}  {:>6.2}  {peer_rows:>12}", ours / peers);
+    }
+}
+
+/// All files of a feed as one of Guangzhou, with its control file.
+fn whole(province: &Province, files: &[&FileTotal], folder: &Path) -> PathBuf {
+    let first = files[0];
+    let (name, is_csv) = (first.file.rsplit('/').next().unwrap().replace(&first.city, "440100"), first.file.ends_with(".csv"));
+    let mut text = Vec::new();
+    for total in files {
+        let bytes = std::fs::read(province.file(total).path).unwrap();
+        let start = text.len();
+        match name.ends_with(".gz") {
+            true => drop(GzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap()),
+            false => text.extend(bytes),
+        }
+        if is_csv && start > 0 {
+            let header = text[start..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            text.drain(start..start + header);
+        }
+    }
+    let path = folder.join(&name);
+    match name.ends_with(".gz") {
+        true => {
+            let mut encoder = GzEncoder::new(File::create(&path).unwrap(), Compression::default());
+            encoder.write_all(&text).unwrap();
+            encoder.finish().unwrap();
+        }
+        false => std::fs::write(&path, &text).unwrap(),
+    }
+    let digest: String = Sha256::digest(std::fs::read(&path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let rows: u64 = files.iter().map(|total| total.rows()).sum();
+    std::fs::write(folder.join(format!("{name}.ctl")), format!("{name}|{rows}|{digest}|{}", first.period)).unwrap();
+    path
+}
+
+/// The time that DuckDB takes, and the rows that it has then.
+fn duckdb_feed(feed: &str, path: &Path, numbers: &Path, database: &Path) -> (Duration, String) {
+    let (script, contracts) = (repository().join("tests/bench/duckdb_feed.py"), repository().join("kernel/warehouse"));
+    let output = python().arg(script).arg(contracts).arg(feed).args([path, numbers, database]).arg(THREADS).output().unwrap();
+    assert!(output.status.success(), "run 'make bench', which installs DuckDB: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_file(database).unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    let (seconds, rows) = answer.trim().split_once(' ').unwrap();
+    (Duration::from_secs_f64(seconds.parse().unwrap()), rows.to_owned())
 }
 
 /// What one import took.

@@ -62,6 +62,9 @@ fn main() {
         if is_asked("province") {
             feeds::province().await;
         }
+        if is_asked("platforms") {
+            feeds::platforms().await;
+        }
         if is_asked("memory") {
             feeds::memory().await;
         }

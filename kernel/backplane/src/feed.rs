@@ -153,16 +153,13 @@ pub(crate) async fn import(connection: &Connection, feed: &str, path: &Path, per
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left") {
         bar.set_style(style);
     }
-    let result = import_with(connection, feed, path, period, &bar).await;
+    let result = import_with(connection, feed, path, period, |bytes_read| bar.set_position(bytes_read)).await;
     bar.finish_and_clear();
     result
 }
 
-async fn import_quietly(connection: &Connection, feed: &str, path: &Path, period: &str) -> anyhow::Result<ImportResult> {
-    import_with(connection, feed, path, period, &ProgressBar::hidden()).await
-}
-
-async fn import_with(connection: &Connection, feed: &str, path: &Path, period: &str, bar: &ProgressBar) -> anyhow::Result<ImportResult> {
+/// The same, telling how many bytes of the file are read.
+async fn import_with(connection: &Connection, feed: &str, path: &Path, period: &str, progressed: impl Fn(u64)) -> anyhow::Result<ImportResult> {
     let name = path.file_name().and_then(|name| name.to_str()).with_context(|| format!("'{}' has no file name in UTF-8", path.display()))?.to_owned();
     let (size, sha256) = digest(path)?;
     let (control_file, period) = (control_file(path)?, period.to_owned());
@@ -179,7 +176,7 @@ async fn import_with(connection: &Connection, feed: &str, path: &Path, period: &
     let mut result = None;
     while let Some(message) = answers.message().await? {
         match message.part {
-            Some(AnswerPart::Progress(progress)) => bar.set_position(u64::try_from(progress.bytes_read).unwrap_or(0)),
+            Some(AnswerPart::Progress(progress)) => progressed(u64::try_from(progress.bytes_read).unwrap_or(0)),
             Some(AnswerPart::Result(done)) => result = Some(done),
             None => {}
         }

@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use tonic::Status;
 
-use super::import_quietly;
+use super::import_with;
 use crate::client::{Connection, PAGE_SIZE, all_pages};
 
 // Limit: files on their way at once; the kernel imports two at a time, the others would only wait there.
@@ -71,8 +72,10 @@ pub(crate) async fn load(connection: &Connection, folder: &Path) -> anyhow::Resu
         let results = stream::iter(files.into_iter().map(|file| {
             let bar = &bar;
             async move {
-                let result = import_quietly(connection, &file.feed, &file.path, "").await;
-                bar.inc(file.bytes);
+                let read = Cell::new(0);
+                let progressed = |bytes: u64| bar.inc(bytes.saturating_sub(read.replace(bytes)));
+                let result = import_with(connection, &file.feed, &file.path, "", progressed).await;
+                progressed(file.bytes);
                 (file.path, result)
             }
         }));
