@@ -103,7 +103,9 @@ pub(crate) async fn platforms() {
         feeds.entry(total.feed).or_default().push(total);
     }
     let numbers = whole(&province, &feeds["boss.number"], folder.path());
-    println!("\na year of each feed as one file, through ImportFile to the disk, against DuckDB with {THREADS} threads reading the same text in UTF-8 (feeds of {LEAST_ROWS} rows and more)");
+    println!(
+        "\na year of each feed as one file, through ImportFile to the disk, against DuckDB with {THREADS} threads reading the same text in UTF-8 (feeds of {LEAST_ROWS} rows and more)"
+    );
     println!("{:>18}  {:>9}  {:>7}  {:>14}  {:>12}  {:>6}  {:>12}", "feed", "rows", "MB", "backplane r/s", "duckdb r/s", "ratio", "duckdb rows");
     for (feed, files) in &feeds {
         let rows: u64 = files.iter().map(|total| total.rows()).sum();

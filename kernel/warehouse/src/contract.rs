@@ -19,6 +19,31 @@ pub(crate) const CITY: &str = "city";
 /// The column that the kernel sets in `latest` datasets.
 pub(crate) const REVISION: &str = "revision";
 
+impl ColumnContract {
+    pub(crate) fn allows_text(&self, text: &str) -> bool {
+        self.values.is_empty() || self.values.iter().any(|value| value == text)
+    }
+
+    pub(crate) fn allows_integer(&self, number: i64) -> bool {
+        self.at_least.is_none_or(|least| least <= number) && self.at_most.is_none_or(|most| number <= most)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "bounds of real numbers are small")]
+    pub(crate) fn allows_real(&self, number: f64) -> bool {
+        self.at_least.is_none_or(|least| least as f64 <= number) && self.at_most.is_none_or(|most| number <= most as f64)
+    }
+
+    /// The values that the column may hold, as an error names them.
+    pub(crate) fn allowed(&self) -> String {
+        match (self.at_least, self.at_most) {
+            (Some(least), Some(most)) => format!("a number from {least} to {most}"),
+            (Some(least), None) => format!("a number of at least {least}"),
+            (None, Some(most)) => format!("a number of at most {most}"),
+            (None, None) => format!("one of {}", self.values.join(", ")),
+        }
+    }
+}
+
 /// What a dataset is: the promise that its feeds keep and its readers rely on.
 #[derive(Debug, Clone)]
 pub(crate) struct DatasetContract {
@@ -62,6 +87,9 @@ pub(crate) struct ColumnContract {
     pub(crate) mask: Option<Mask>,
     /// The only texts that the column may hold; empty for any.
     pub(crate) values: Vec<String>,
+    /// Of numbers.
+    pub(crate) at_least: Option<i64>,
+    pub(crate) at_most: Option<i64>,
     pub(crate) meaning: String,
 }
 

@@ -4,7 +4,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::TimestampMicrosecondType};
+use arrow_array::{
+    Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray,
+    cast::AsArray,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_ipc::{reader::StreamDecoder, root_as_message};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -132,7 +136,33 @@ fn conform_column(contract: &DatasetContract, column: &ColumnContract, city: Cit
     {
         return Err(WarehouseError::row(row, &column.name, "null, and the contract says the column always has a value"));
     }
-    Ok(array)
+    match first_not_allowed(column, &array) {
+        Some((row, found)) => {
+            let found = found.chars().take(40).collect::<String>();
+            Err(WarehouseError::row(row, &column.name, format!("expected {}; found '{found}'", column.allowed())))
+        }
+        None => Ok(array),
+    }
+}
+
+/// The first value that the contract does not list, or that is out of its bounds.
+fn first_not_allowed(column: &ColumnContract, array: &ArrayRef) -> Option<(usize, String)> {
+    let is_bounded = column.at_least.is_some() || column.at_most.is_some();
+    match column.column_type {
+        ColumnType::Text if !column.values.is_empty() => {
+            let mut texts = array.as_string::<i32>().iter().enumerate();
+            texts.find_map(|(row, text)| text.filter(|text| !column.allows_text(text)).map(|text| (row, text.to_owned())))
+        }
+        ColumnType::Integer if is_bounded => {
+            let mut numbers = array.as_primitive::<Int64Type>().iter().enumerate();
+            numbers.find_map(|(row, number)| number.filter(|number| !column.allows_integer(*number)).map(|number| (row, number.to_string())))
+        }
+        ColumnType::Real if is_bounded => {
+            let mut numbers = array.as_primitive::<Float64Type>().iter().enumerate();
+            numbers.find_map(|(row, number)| number.filter(|number| !column.allows_real(*number)).map(|number| (row, number.to_string())))
+        }
+        _ => None,
+    }
 }
 
 /// The city of the call in every row. Only reference rows of the province name their own.

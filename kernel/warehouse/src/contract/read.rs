@@ -34,6 +34,8 @@ struct WrittenColumn {
     mask: Option<Mask>,
     #[serde(default)]
     values: Vec<String>,
+    at_least: Option<i64>,
+    at_most: Option<i64>,
     meaning: String,
 }
 
@@ -73,6 +75,8 @@ fn column(written: WrittenColumn) -> ColumnContract {
         class: written.class,
         mask: written.mask,
         values: written.values,
+        at_least: written.at_least,
+        at_most: written.at_most,
         meaning: written.meaning,
     }
 }
@@ -116,6 +120,13 @@ impl Checker<'_> {
         }
         if !column.values.is_empty() && column.r#type != ColumnType::Text {
             return self.fail(name, "only text has a list of values");
+        }
+        let has_bounds = column.at_least.is_some() || column.at_most.is_some();
+        if has_bounds && !matches!(column.r#type, ColumnType::Integer | ColumnType::Real) {
+            return self.fail(name, "only an integer or a real has bounds");
+        }
+        if column.at_least.zip(column.at_most).is_some_and(|(least, most)| least > most) {
+            return self.fail(name, "no number is within its bounds: at_least is above at_most");
         }
         match (column.class, column.mask) {
             (Class::Personal, None) => self.fail(name, "a personal column says how it is masked: mask msisdn, address, text or all"),
@@ -188,6 +199,8 @@ columns:
             ("mask: msisdn, ", "", 10, "says how it is masked"),
             ("name: phone, type: text", "name: phone, type: integer", 10, "use mask all"),
             ("name: phone", "name: visit_id", 10, "there twice"),
+            ("mask: msisdn", "mask: msisdn, at_least: 0", 10, "only an integer or a real has bounds"),
+            ("type: text, nullable: true", "type: integer, at_least: 2, at_most: 1, nullable: true", 10, "at_least is above at_most"),
             ("name: phone", "name: _source", 10, "a column's name"),
             ("  - {name: city, type: text, nullable: false", "  - {name: city, type: text, nullable: true", 8, "not nullable"),
             ("owner: o", "owner: o\ncolour: red", 4, "colour"),

@@ -49,6 +49,10 @@ fn missing(column: &ColumnContract) -> Bad {
     Bad::new("VALUE_MISSING", format!("expected a value ({}); found none", column.meaning)).in_column(column)
 }
 
+fn out_of_range(number: &impl ToString, column: &ColumnContract) -> Bad {
+    parse::invalid(&number.to_string(), "VALUE_OUT_OF_RANGE", &column.allowed()).in_column(column)
+}
+
 /// What rows are made with beside their fields.
 pub(super) struct RowReader<'a> {
     feed: &'a FeedContract,
@@ -147,14 +151,14 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// That required columns have a value, and listed ones a listed value.
+    /// That required columns have a value, listed ones a listed value and bounded ones a value within their bounds.
     fn check(&self, cells: &[Cell<'_>]) -> Result<(), Bad> {
         for (column, cell) in self.feed.dataset.columns.iter().zip(cells) {
             match cell {
                 Cell::Null if !column.nullable => return Err(missing(column)),
-                Cell::Text(text) if !column.values.is_empty() && !column.values.iter().any(|value| value == text) => {
-                    return Err(parse::invalid(text, "VALUE_UNKNOWN", &format!("one of {}", column.values.join(", "))).in_column(column));
-                }
+                Cell::Text(text) if !column.allows_text(text) => return Err(parse::invalid(text, "VALUE_UNKNOWN", &column.allowed()).in_column(column)),
+                Cell::Integer(number) if !column.allows_integer(*number) => return Err(out_of_range(number, column)),
+                Cell::Real(number) if !column.allows_real(*number) => return Err(out_of_range(number, column)),
                 _ => {}
             }
         }

@@ -76,6 +76,8 @@ async fn rows_that_break_the_contract_name_row_and_column() {
         (with("page", numbers), "column 'page': expected text (Utf8); the stream has Int64"),
         (with("page", Arc::new(StringArray::from(vec![Some("/a"), None, Some("/b")]))), "row 1, column 'page': null"),
         (with("city", Arc::new(StringArray::from(vec!["440600", "440600", "441900"]))), "row 2, column 'city': expected 440600"),
+        (with("action", Arc::new(StringArray::from(vec!["view", "fly", "view"]))), "row 1, column 'action': expected one of view, "),
+        (with("bytes", Arc::new(Int64Array::from(vec![0, 512, -1]))), "row 2, column 'bytes': expected a number of at least 0; found '-1'"),
         (without("page"), "column 'page': the column is missing"),
         (without("at"), "column 'at': the column is missing"),
     ];
