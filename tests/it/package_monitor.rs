@@ -59,6 +59,13 @@ async fn the_agent_who_floods_is_found() {
     let kernel = kernel(&province, &feeds, &[DONGGUAN], r#"{"use_feeds": []}"#).await;
     assert_eq!(value_months(&kernel, DONGGUAN, "{}")["not_valued"], json!([]));
     findings::the_flooding_agent_is_found(&kernel, &province);
+
+    // A branch with other thresholds: no source reaches the one, and one cancellation within a year is enough for the other.
+    let version = kernel.install(&std::fs::read(package_monitor()).unwrap()).await.unwrap();
+    let thresholds = r#"{"use_feeds": [], "surge_enrolments_min": 1000000, "cancels_min": 1, "cancelled_within_days": 366}"#;
+    kernel.enable_with(&version, DONGGUAN, thresholds).await.unwrap();
+    assert_eq!(value_months(&kernel, DONGGUAN, "{}")["valued"].as_array().unwrap().len(), 12, "valued anew under the new configuration");
+    findings::other_thresholds_are_held_to(&kernel, DONGGUAN);
 }
 
 #[tokio::test]
@@ -83,10 +90,41 @@ async fn the_months_of_two_cities_are_valued_to_the_fen() {
         assert_eq!(whole(&rows(&kernel, city, REVISIONS)[0]["n"]), before, "the same figures again restate no enrolment");
     }
     a_late_line_restates_its_month_and_those_after_it(&kernel, DONGGUAN).await;
+    what_a_branch_makes_of_a_package_holds_there_alone(&kernel, DONGGUAN, HUIZHOU).await;
     a_month_that_is_not_complete_has_no_figures(&kernel, HUIZHOU).await;
     the_province_answers_for_its_cities_together(&kernel).await;
     findings::problems_of_the_rules_are_found(&kernel, HUIZHOU).await;
     findings::nobody_asks_without_the_right(&kernel, HUIZHOU, DONGGUAN).await;
+}
+
+/// A city that has a component of its own for a package of the province: its enrolments there are split by that one, those of the other city as before.
+async fn what_a_branch_makes_of_a_package_holds_there_alone(kernel: &Kernel, city: &str, other_city: &str) {
+    let package = "select c.package_id from package_component c join enrolment e on e.package_id = c.package_id
+                   where c.valid_from <= date '2025-11-01' and c.valid_to is null group by 1 having count(distinct c.component_id) > 1
+                   order by count(distinct e.enrolment_id) desc, 1 limit 1";
+    let package = rows(kernel, city, package).remove(0)["package_id"].as_str().unwrap().to_owned();
+    let columns = Columns::of(&["Z1"])
+        .text("component_id", |id| id)
+        .day("valid_from", |_| 18_262)
+        .text("package_id", |_| package.as_str())
+        .text("product_id", |_| "P-OWN")
+        .text("role", |_| "paid")
+        .integer("list_price_fen", |_| 100)
+        .text("measure", |_| "events");
+    kernel.call.in_city(city).append("package_component", "own", columns).await.unwrap();
+    let components = |city: &str| {
+        let sql = format!(
+            "select distinct c.component_id from package_monitor.component_value c join enrolment e on e.enrolment_id = c.enrolment_id
+             where e.package_id = '{package}' and c.state <> 'withdrawn' order by 1"
+        );
+        rows(kernel, city, &sql).iter().map(|row| row["component_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let before = components(other_city);
+    assert!(before.len() > 1 && value_months(kernel, city, "{}")["valued"].as_array().unwrap().len() == 12, "{before:?}");
+    assert_eq!(components(city), ["Z1"]);
+    every_amount_is_the_sum_of_its_parts(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city);
+    assert_eq!((value_months(kernel, other_city, "{}")["valued"].clone(), components(other_city)), (json!([]), before));
 }
 
 const REVISIONS: &str = "select sum(revision) as n from package_monitor.enrolment_value";

@@ -38,6 +38,7 @@ mod in_order;
 mod inbox;
 mod list;
 mod quarantine;
+mod refusals;
 mod replay;
 mod retract;
 mod slices;

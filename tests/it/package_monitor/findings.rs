@@ -196,6 +196,19 @@ pub(super) fn the_flooding_agent_is_found(kernel: &Kernel, province: &Province) 
     assert!(drilled.is_superset(&planted), "of {} planted {} were found", planted.len(), drilled.intersection(&planted).count());
 }
 
+/// With thresholds that no source reaches, and one cancellation within 366 days as a habit.
+pub(super) fn other_thresholds_are_held_to(kernel: &Kernel, city: &str) {
+    assert_eq!(anomalies(kernel, city), []);
+    let span = json!({"fromMonth": FIRST_MONTH, "toMonth": LAST_MONTH});
+    let found: BTreeMap<i64, i64> =
+        listed(kernel, city, "ListTakesAndCancels", "customers", &span).iter().map(|row| (whole(&row["customerId"]), whole(&row["times"]))).collect();
+    let expected = "select customer_id, count(*) as times from enrolment
+                    where continues_id is null and status <> 'moved' and cast(cancelled_at + interval '8' hour as date) <= day + interval '366 days' and day >= date '2025-11-01'
+                    group by 1";
+    let expected: BTreeMap<i64, i64> = rows(kernel, city, expected).iter().map(|row| (whole(&row["customer_id"]), whole(&row["times"]))).collect();
+    assert!(found == expected && found.values().any(|times| *times == 1), "{found:?} for {expected:?}");
+}
+
 /// A contradiction among the rules is found before anybody enrols by them.
 pub(super) async fn problems_of_the_rules_are_found(kernel: &Kernel, city: &str) {
     let problems = || listed(kernel, city, "ListRuleProblems", "problems", &json!({"pageSize": 1}));

@@ -125,6 +125,9 @@ impl Checker<'_> {
         if has_bounds && !matches!(column.r#type, ColumnType::Integer | ColumnType::Real) {
             return self.fail(name, "only an integer or a real has bounds");
         }
+        if has_bounds && name.value == REVISION {
+            return self.fail(name, "the kernel sets the revision: it has no bounds");
+        }
         if column.at_least.zip(column.at_most).is_some_and(|(least, most)| least > most) {
             return self.fail(name, "no number is within its bounds: at_least is above at_most");
         }
@@ -199,6 +202,12 @@ columns:
             ("mask: msisdn, ", "", 10, "says how it is masked"),
             ("name: phone, type: text", "name: phone, type: integer", 10, "use mask all"),
             ("name: phone", "name: visit_id", 10, "there twice"),
+            (
+                "name: phone, type: text, nullable: true, class: personal, mask: msisdn",
+                "name: revision, type: integer, at_least: 1, nullable: true, class: public",
+                10,
+                "it has no bounds",
+            ),
             ("mask: msisdn", "mask: msisdn, at_least: 0", 10, "only an integer or a real has bounds"),
             ("type: text, nullable: true", "type: integer, at_least: 2, at_most: 1, nullable: true", 10, "at_least is above at_most"),
             ("name: phone", "name: _source", 10, "a column's name"),

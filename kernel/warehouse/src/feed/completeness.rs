@@ -101,13 +101,14 @@ pub(super) fn due_at(expected: Expected, period: Period) -> i64 {
     days * DAY_MICROS - SHANGHAI_OFFSET_MICROS + i64::from(expected.within_hours) * HOUR_MICROS
 }
 
-/// How long the file after the newest one is overdue, in seconds; where none ever came, the last one that is due.
-pub(super) fn late_seconds(expected: Expected, newest: Option<Period>, now_micros: i64) -> i64 {
-    let next = match (newest, expected.every) {
-        (None, _) => last_due(expected, now_micros),
-        (Some(newest), Every::Day) => Period::Day(newest.end()),
-        (Some(newest), Every::Month) => Period::Month(newest.end()),
+/// How long the file after the newest one is overdue, in seconds. Where none ever came it is the first that was due after `since`, when the city began to send
+/// other files, and of a city that sends nothing the last one that is due.
+pub(super) fn late_seconds(expected: Expected, newest: Option<Period>, since: Option<i64>, now_micros: i64) -> i64 {
+    let after = |period: Period| match expected.every {
+        Every::Day => Period::Day(period.end()),
+        Every::Month => Period::Month(period.end()),
     };
+    let next = newest.or_else(|| since.map(|since| last_due(expected, since))).map_or_else(|| last_due(expected, now_micros), after);
     ((now_micros - due_at(expected, next)) / 1_000_000).max(0)
 }
 
@@ -150,8 +151,8 @@ mod tests {
         let daily = Expected { every: Every::Day, within_hours: 8 };
         // 2026-03-02 08:00 in Shanghai is midnight UTC.
         assert_eq!(due_at(daily, Period::read("20260301").unwrap()), 1_772_409_600_000_000);
-        assert_eq!(late_seconds(daily, Period::read("20260228"), 1_772_409_660_000_000), 60);
-        assert_eq!(late_seconds(daily, Period::read("20260301"), 1_772_409_660_000_000), 0);
+        assert_eq!(late_seconds(daily, Period::read("20260228"), None, 1_772_409_660_000_000), 60);
+        assert_eq!(late_seconds(daily, Period::read("20260301"), Some(0), 1_772_409_660_000_000), 0);
     }
 
     #[test]
@@ -160,7 +161,10 @@ mod tests {
         // A second after 2026-03-01 is due, and a second before.
         assert_eq!(last_due(daily, 1_772_409_601_000_000), Period::read("20260301").unwrap());
         assert_eq!(last_due(daily, 1_772_409_599_000_000), Period::read("20260228").unwrap());
-        assert_eq!((late_seconds(daily, None, 1_772_409_601_000_000), late_seconds(daily, None, 1_772_409_599_000_000)), (1, 86_399));
+        assert_eq!((late_seconds(daily, None, None, 1_772_409_601_000_000), late_seconds(daily, None, None, 1_772_409_599_000_000)), (1, 86_399));
+        // The city began to send a second before 28 February was due, and that was a day and two seconds ago.
+        assert_eq!(late_seconds(daily, None, Some(1_772_323_199_000_000), 1_772_409_601_000_000), 86_401);
+        assert_eq!(late_seconds(daily, None, Some(1_772_409_600_000_000), 1_772_409_601_000_000), 0, "the next is not due yet");
         // 2026-03-01 08:00 in Shanghai, when February is due.
         let due = 1_772_323_200_000_000;
         assert_eq!(due_at(monthly, Period::read("202602").unwrap()), due);

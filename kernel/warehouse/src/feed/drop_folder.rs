@@ -3,17 +3,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use kernel_base::City;
 use tokio::{
     sync::watch,
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
 };
 use tonic::Code;
 
-use self::files::{control_path, copy, is_settled, put_away, read_control};
+use self::files::{control_path, copy, is_settled, modified, put_away, read_control};
 use super::{
     FeedContract, Importer,
     control_file::ControlFile,
@@ -21,6 +21,7 @@ use super::{
     import::ImportState,
     inbox::Uploaded,
     numbers,
+    period::Period,
     upload::{Part, begin},
 };
 use crate::{contract::Visibility, error::WarehouseError};
@@ -73,6 +74,11 @@ impl Candidate {
         self.named.city.unwrap_or(City::PROVINCE)
     }
 
+    /// Whose files have one turn.
+    fn place(&self) -> (String, City, Option<Period>) {
+        (self.feed.name.clone(), self.city(), self.named.period.map(Period::month))
+    }
+
     fn has_numbers(&self) -> bool {
         self.feed.dataset.name == numbers::DATASET
     }
@@ -83,6 +89,8 @@ impl Candidate {
 struct Found {
     whole: Vec<Candidate>,
     without_control: BTreeMap<FeedAndCity, i64>,
+    /// Refused, and still there.
+    stuck: Vec<PathBuf>,
 }
 
 /// A feed by its name, and the city whose file it is.
@@ -96,13 +104,16 @@ pub(crate) async fn watch(importer: Arc<Importer>, folder: DropFolder) -> Result
     }
     let mut ticks = tokio::time::interval(folder.every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut takes = Takes { importer: importer.clone(), folder, waiting: VecDeque::new(), taken_now: HashMap::new(), running: JoinSet::new() };
+    let mut takes =
+        Takes { importer: importer.clone(), folder, waiting: VecDeque::new(), taken_now: HashMap::new(), running: JoinSet::new(), stuck: Stuck::new() };
     let mut look_after = Instant::now();
     loop {
         tokio::select! {
             _ = ticks.tick() => {
                 if importer.refuse_while_closing().is_err() {
-                    takes.running.join_all().await;
+                    while let Some(ended) = takes.running.join_next_with_id().await {
+                        takes.ended(ended);
+                    }
                     return Ok(());
                 }
                 if Instant::now() >= look_after {
@@ -111,10 +122,7 @@ pub(crate) async fn watch(importer: Arc<Importer>, folder: DropFolder) -> Result
                     look_after = Instant::now() + began.elapsed() * PAUSE_OF_LOOKS;
                 }
             }
-            Some(ended) = takes.running.join_next_with_id() => {
-                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
-                takes.taken_now.remove(&task);
-            }
+            Some(ended) = takes.running.join_next_with_id() => takes.ended(ended),
         }
         takes.begin();
     }
@@ -127,21 +135,29 @@ struct Takes {
     /// In the order of their turns; found anew by each look.
     waiting: VecDeque<Candidate>,
     taken_now: HashMap<Id, TakenNow>,
-    running: JoinSet<()>,
+    running: JoinSet<bool>,
+    /// Files that were taken or refused and could not be moved away: left alone until they change.
+    stuck: Stuck,
 }
+
+/// Paths, and when the files there were modified.
+type Stuck = HashMap<PathBuf, Option<SystemTime>>;
 
 struct TakenNow {
     path: PathBuf,
+    place: (String, City, Option<Period>),
     has_numbers: bool,
 }
 
 impl Takes {
     /// Looks at the folder. What cannot be read now is looked at again.
     async fn look(&mut self) {
-        let (importer, folder) = (self.importer.clone(), self.folder.clone());
-        let found = tokio::task::spawn_blocking(move || look(&importer, &folder)).await.map_err(WarehouseError::broken);
+        self.stuck.retain(|path, at| path.exists() && modified(path) == *at);
+        let (importer, folder, stuck) = (self.importer.clone(), self.folder.clone(), self.stuck.clone());
+        let found = tokio::task::spawn_blocking(move || look(&importer, &folder, &stuck)).await.map_err(WarehouseError::broken);
         match found.and_then(|found| found) {
-            Ok(Found { mut whole, without_control }) => {
+            Ok(Found { mut whole, without_control, stuck }) => {
+                self.stuck.extend(stuck.into_iter().map(|path| (path.clone(), modified(&path))));
                 whole.retain(|candidate| self.taken_now.values().all(|taken| taken.path != candidate.path));
                 whole.sort_by(|a, b| a.turn().cmp(&b.turn()));
                 self.waiting = whole.into();
@@ -151,14 +167,31 @@ impl Takes {
         }
     }
 
+    /// Those that name customers wait for the numbers that come. Of a feed, city and month one file is taken at a time: others would hold a place and wait.
+    fn has_its_turn(&self, candidate: &Candidate) -> bool {
+        let place = candidate.place();
+        self.taken_now.values().all(|taken| !(taken.has_numbers && candidate.feed.resolves_numbers()) && taken.place != place)
+    }
+
+    fn ended(&mut self, ended: Result<(Id, bool), JoinError>) {
+        let (task, is_put_away) = ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "taking a file from the drop folder failed; it is tried again");
+            (error.id(), true)
+        });
+        if let Some(taken) = self.taken_now.remove(&task)
+            && !is_put_away
+        {
+            self.stuck.insert(taken.path.clone(), modified(&taken.path));
+        }
+    }
+
     /// Begins what has its turn.
     fn begin(&mut self) {
         while self.running.len() < FILES_AT_ONCE {
-            let numbers_come = self.taken_now.values().any(|taken| taken.has_numbers);
-            let Some(candidate) = self.waiting.pop_front_if(|candidate| !(numbers_come && candidate.feed.resolves_numbers())) else {
+            let Some(candidate) = self.waiting.iter().position(|candidate| self.has_its_turn(candidate)).and_then(|at| self.waiting.remove(at)) else {
                 return;
             };
-            let taken = TakenNow { path: candidate.path.clone(), has_numbers: candidate.has_numbers() };
+            let taken = TakenNow { path: candidate.path.clone(), place: candidate.place(), has_numbers: candidate.has_numbers() };
             let (importer, folder) = (self.importer.clone(), self.folder.clone());
             let task = self.running.spawn(async move { take(&importer, &folder, &candidate).await });
             self.taken_now.insert(task.id(), taken);
@@ -166,7 +199,7 @@ impl Takes {
     }
 }
 
-fn look(importer: &Importer, folder: &DropFolder) -> Result<Found, WarehouseError> {
+fn look(importer: &Importer, folder: &DropFolder, stuck: &Stuck) -> Result<Found, WarehouseError> {
     let failed = WarehouseError::storage("reading the drop folder");
     let feeds = importer.contracts.feeds();
     let mut found = Found::default();
@@ -177,7 +210,7 @@ fn look(importer: &Importer, folder: &DropFolder) -> Result<Found, WarehouseErro
         };
         // Hidden files are those that a transfer has not finished. A link could point at any file that the kernel may read.
         let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-        if !is_file || name.ends_with(".ctl") || name.starts_with('.') {
+        if !is_file || name.ends_with(".ctl") || name.starts_with('.') || stuck.contains_key(&path) {
             continue;
         }
         let control = read_control(&control_path(&path));
@@ -196,26 +229,36 @@ fn look(importer: &Importer, folder: &DropFolder) -> Result<Found, WarehouseErro
             }
             // It is still being written.
             _ if !is_settled => {}
-            Some(Err(error)) => refuse(folder, &path, &name, &error.to_string()),
-            _ => refuse(folder, &path, &name, "no feed takes a file of this name: 'backplane feed list' shows the names that they take"),
+            foreign => {
+                let problem = match foreign {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "no feed takes a file of this name: 'backplane feed list' shows the names that they take".to_owned(),
+                };
+                if !refuse(folder, &path, &name, &problem) {
+                    found.stuck.push(path);
+                }
+            }
         }
     }
     Ok(found)
 }
 
-fn refuse(folder: &DropFolder, path: &Path, name: &str, problem: &str) {
+/// Whether the file could be moved away.
+fn refuse(folder: &DropFolder, path: &Path, name: &str, problem: &str) -> bool {
     tracing::warn!(file = name, problem, "a file in the drop folder is refused");
-    put_away(folder, path, name, Some(problem));
+    put_away(folder, path, name, Some(problem))
 }
 
-async fn take(importer: &Arc<Importer>, folder: &DropFolder, candidate: &Candidate) {
+/// Whether the file is out of the way, or waits for another try.
+async fn take(importer: &Arc<Importer>, folder: &DropFolder, candidate: &Candidate) -> bool {
     let Candidate { path, name, feed, .. } = candidate;
     match import(importer, candidate).await {
         Ok(()) => put_away(folder, path, name, None),
-        Err(Refused { problem, is_final: true }) => {
-            refuse(folder, path, name, &problem);
+        Err(Refused { problem, is_final: true }) => refuse(folder, path, name, &problem),
+        Err(Refused { problem, is_final: false }) => {
+            tracing::warn!(feed = feed.name, file = name, problem, "a file in the drop folder waits");
+            true
         }
-        Err(Refused { problem, is_final: false }) => tracing::warn!(feed = feed.name, file = name, problem, "a file in the drop folder waits"),
     }
 }
 
@@ -238,9 +281,9 @@ async fn import(importer: &Arc<Importer>, candidate: &Candidate) -> Result<(), R
     match upload_of(importer, candidate, &part).await {
         Ok(uploaded) => ended(begin(importer, part, uploaded).await?).await,
         Err(error) => {
-            if matches!(error, WarehouseError::FileRefused { .. }) {
-                importer.appender.refuse(&candidate.feed.name, &candidate.city().to_string(), &candidate.name, "", &error.to_string()).await?;
-            }
+            // A file of the province's own that is named for a city is told of where its feed has a row.
+            let city = if candidate.feed.dataset.visibility == Visibility::Shared { City::PROVINCE } else { candidate.city() };
+            importer.note_refusal(&candidate.feed.name, city, &candidate.name, &error).await;
             Err(error.into())
         }
     }

@@ -67,6 +67,8 @@ pub(crate) struct Importer {
     periods: Mutex<HashMap<PeriodOfFeed, Arc<tokio::sync::Mutex<()>>>>,
     turns: Semaphore,
     chunks: Arc<Semaphore>,
+    /// The newest refusal before an import, by feed and city: the name of the file and why.
+    pub(super) newest_refusals: Mutex<HashMap<FeedAndCity, (String, String)>>,
     /// How many files in the drop folder wait for their control file.
     without_control: Mutex<BTreeMap<FeedAndCity, i64>>,
     closing: AtomicBool,
@@ -127,6 +129,7 @@ impl Importer {
             periods: Mutex::new(HashMap::new()),
             turns: Semaphore::new(IMPORTS_MAX),
             chunks: Arc::new(Semaphore::new(CHUNKS_MAX)),
+            newest_refusals: Mutex::new(HashMap::new()),
             without_control: Mutex::new(BTreeMap::new()),
             closing: AtomicBool::new(false),
             engine,

@@ -236,10 +236,17 @@ impl Slices {
         of_city.filter(|(id, file)| is_meant(id, file)).map(|(id, file)| (id.key.clone(), file.clone())).collect()
     }
 
-    /// When the file that stands for a slice came, microseconds since 1970.
-    pub(super) fn live_since(&self, feed: &str, slice: Slice) -> Option<i64> {
-        let key = FileKey { feed: feed.to_owned(), city: slice.city, sha256: self.live(feed, slice)? };
-        self.file(&key, slice).map(|file| file.committed_at)
+    /// When the newest file of a city's period came, whichever part it is, microseconds since 1970.
+    pub(super) fn newest_of_period(&self, feed: &str, city: City, period: Period) -> Option<i64> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_city = known.files.iter().filter(|(id, file)| file.is_live && id.key.feed == feed && id.key.city == city);
+        of_city.filter(|(_, file)| file.slice.period == Some(period)).map(|(_, file)| file.committed_at).max()
+    }
+
+    /// When the first file of a city came, of any feed, microseconds since 1970.
+    pub(super) fn first_of_city(&self, city: City) -> Option<i64> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.files.iter().filter(|(id, _)| id.key.city == city).map(|(_, file)| file.committed_at).min()
     }
 
     /// A slice with a file that counts and may hold rows of this one without being it: the month of a day, the whole of a part, and the other way round.

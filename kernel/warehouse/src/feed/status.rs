@@ -13,7 +13,7 @@ use super::{
     FeedContract, Importer,
     completeness::{expected_cities, late_seconds},
     period::Period,
-    slices::Slice,
+    refusals::Refusal,
 };
 use crate::{
     append::{Source, tables},
@@ -35,6 +35,7 @@ struct Tally {
     newest_event_at: Option<i64>,
     newest_period: Option<Period>,
     last_error: Option<(i64, String)>,
+    late_seconds: i64,
 }
 
 /// One row per feed and city in the caller's scope from which something came or is expected.
@@ -49,14 +50,15 @@ pub(crate) async fn list(importer: &Importer, context: &CallContext, request: Li
     let mut statuses = Vec::new();
     for feed in feeds {
         let mut tallies = tallies(importer, feed).await?;
-        if feed.expected.is_some() {
+        let now = importer.clock().now_micros();
+        if let Some(expected) = feed.expected {
             for city in expected_cities(importer, feed, &scope) {
-                tallies.entry(city.to_string()).or_default();
+                let tally = tallies.entry(city.to_string()).or_default();
+                tally.late_seconds = late_seconds(expected, tally.newest_period, importer.slices.first_of_city(city), now);
             }
         }
-        let now = importer.clock().now_micros();
         let seen = tallies.into_iter().filter(|(city, _)| city.parse::<City>().is_ok_and(|city| scope.contains(city)));
-        statuses.extend(seen.map(|(city, tally)| status(feed, city, tally, now)));
+        statuses.extend(seen.map(|(city, tally)| status(feed, city, tally)));
     }
     statuses.retain(|status| page.after.as_ref().is_none_or(|after| place(status) > *after));
     statuses.sort_by_key(place);
@@ -88,9 +90,7 @@ async fn tallies(importer: &Importer, feed: &FeedContract) -> Result<BTreeMap<St
     for city in importer.waiting(&feed.name, None, "city").await? {
         tallies.entry(city).or_default().rows_waiting += 1;
     }
-    for batch in lake.rows(snapshot, &TableName::kernel(tables::REFUSAL), of_feed(), &["city", "error", "refused_at", "file_name"]).await? {
-        add_refusals(importer, feed, &mut tallies, &batch)?;
-    }
+    add_refusals(importer, feed, &mut tallies, &importer.refusals(feed).await?);
     for uploaded in importer.inbox.list()?.iter().filter(|uploaded| uploaded.feed == feed.name) {
         tallies.entry(uploaded.city.clone()).or_default().files_unfinished += 1;
     }
@@ -123,31 +123,22 @@ fn add_batches(tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch, files
     }
 }
 
-/// Keeps the newest refusal that is not over: it is when the slice of the refused file came after all, or any file of a feed whose names say no period.
-fn add_refusals(importer: &Importer, feed: &FeedContract, tallies: &mut BTreeMap<String, Tally>, batch: &RecordBatch) -> Result<(), WarehouseError> {
-    let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row);
-    for row in 0..batch.num_rows() {
-        let tally = tallies.entry(text(0, row).to_owned()).or_default();
-        let at = batch.column(2).as_primitive::<TimestampMicrosecondType>().value(row);
-        let named = feed.named(text(3, row)).ok().flatten().unwrap_or_default();
-        let is_over = match named.period {
-            Some(period) => {
-                let slice = Slice { city: text(0, row).parse()?, period: Some(period), part: named.part };
-                importer.slices.live_since(&feed.name, slice).is_some_and(|came_at| came_at >= at)
-            }
-            None => tally.last_import_at.is_some_and(|import| import > at),
+/// Keeps the newest refusal that is not over: it is when a file of its period came after all, or any file of a feed whose names say no period.
+fn add_refusals(importer: &Importer, feed: &FeedContract, tallies: &mut BTreeMap<String, Tally>, refusals: &[Refusal]) {
+    for refusal in refusals.iter().filter(|refusal| !refusal.error.is_empty()) {
+        let tally = tallies.entry(refusal.city.to_string()).or_default();
+        let came = match refusal.period {
+            Some(period) => importer.slices.newest_of_period(&feed.name, refusal.city, period).is_some_and(|came_at| came_at >= refusal.at),
+            None => tally.last_import_at.is_some_and(|import| import > refusal.at),
         };
-        if is_over {
-            continue;
-        }
-        if tally.last_error.as_ref().is_none_or(|(earlier, _)| *earlier <= at) {
-            tally.last_error = Some((at, text(1, row).to_owned()));
+        let is_over = came || refusals.iter().any(|other| other.ends(refusal));
+        if !is_over && tally.last_error.as_ref().is_none_or(|(earlier, _)| *earlier <= refusal.at) {
+            tally.last_error = Some((refusal.at, refusal.error.clone()));
         }
     }
-    Ok(())
 }
 
-fn status(feed: &FeedContract, city: String, tally: Tally, now: i64) -> FeedStatus {
+fn status(feed: &FeedContract, city: String, tally: Tally) -> FeedStatus {
     FeedStatus {
         feed: feed.name.clone(),
         dataset: feed.dataset.name.clone(),
@@ -162,7 +153,7 @@ fn status(feed: &FeedContract, city: String, tally: Tally, now: i64) -> FeedStat
         files_unfinished: tally.files_unfinished,
         files_without_control: tally.files_without_control,
         newest_period: tally.newest_period.map(|period| period.to_string()).unwrap_or_default(),
-        late_seconds: feed.expected.map_or(0, |expected| late_seconds(expected, tally.newest_period, now)),
+        late_seconds: tally.late_seconds,
         last_error: tally.last_error.map(|(_, error)| error).unwrap_or_default(),
     }
 }

@@ -60,13 +60,10 @@ pub(crate) async fn receive(
             };
             Ok(answers(begin(importer, part, uploaded).await?))
         }
-        // The feed's status tells of it: who sent the file may be a program that nobody watches.
-        Err(error @ WarehouseError::FileRefused { .. }) => {
-            let (task, feed, city, file_name, text) = (importer.clone(), feed.name.clone(), city.to_string(), header.file_name, error.to_string());
-            importer.on_engine(async move { task.appender.refuse(&feed, &city, &file_name, "", &text).await }).await?;
+        Err(error) => {
+            importer.note_refusal(&feed.name, city, &header.file_name, &error).await;
             Err(error.into())
         }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -256,7 +253,9 @@ pub(super) async fn begin(importer: &Arc<Importer>, part: Part, uploaded: Upload
                 }
             }
         };
+        task.forget_refusal(&uploaded.feed, uploaded.city.parse()?);
         if task.was_taken(&uploaded)? {
+            task.note_sound(&uploaded).await?;
             let result = task.result_again(&uploaded).await?;
             return Ok(watch::channel(ImportState::Done(Box::new(result))).1);
         }

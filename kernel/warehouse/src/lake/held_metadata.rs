@@ -1,12 +1,16 @@
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use arrow_array::RecordBatch;
 use datafusion_ducklake::{
-    DuckLakeError, MetadataProvider, PartitionSpec, SortSpec, SqliteMetadataProvider,
+    DuckLakeError, DuckLakeTag, MetadataProvider, PartitionSpec, SortSpec, SqliteMetadataProvider, TagTarget,
     inlined_filter::{InlinedDataScan, InlinedFilter},
     metadata_provider::{
-        ColumnWithTable, DataFileChange, DeleteFileChange, DuckLakeFileMetadata, DuckLakeInlinedDelete, DuckLakeNameMapping, DuckLakeStatistics,
-        DuckLakeTableColumn, DuckLakeTableField, DuckLakeTableFile, FileWithTable, SchemaMetadata, SnapshotMetadata, TableMetadata, TableWithSchema,
+        ColumnWithTable, DataFileChange, DeleteFileChange, DuckLakeFileMetadata, DuckLakeInlinedData, DuckLakeInlinedDelete, DuckLakeNameMapping,
+        DuckLakeStatistics, DuckLakeTableColumn, DuckLakeTableField, DuckLakeTableFile, FileWithTable, SchemaMetadata, SnapshotMetadata, TableMetadata,
+        TableWithSchema, ViewMetadata,
     },
     stats_filter::StatsFilter,
 };
@@ -40,15 +44,6 @@ fn held<T>(held: &OnceLock<T>, ask: impl FnOnce() -> Result<T>) -> Result<&T> {
         Some(known) => Ok(known),
         None => ask().map(|answer| held.get_or_init(|| answer)),
     }
-}
-
-/// Methods that ask the catalog each time: a table calls them when it is opened, or never.
-macro_rules! asked {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
-        $(fn $name(&self, $($argument: $type),*) -> Result<$output> {
-            self.catalog.$name($($argument),*)
-        })*
-    };
 }
 
 impl MetadataProvider for HeldMetadata {
@@ -98,27 +93,109 @@ impl MetadataProvider for HeldMetadata {
         held(&self.inlined_deletes, || self.catalog.get_inlined_deletes(table_id, snapshot_id)).cloned()
     }
 
-    asked! {
-        get_current_snapshot() -> i64;
-        get_data_path() -> String;
-        list_snapshots() -> Vec<SnapshotMetadata>;
-        list_schemas(snapshot_id: i64) -> Vec<SchemaMetadata>;
-        list_tables(schema_id: i64, snapshot_id: i64) -> Vec<TableMetadata>;
-        get_schema_by_name(name: &str, snapshot_id: i64) -> Option<SchemaMetadata>;
-        get_table_by_name(schema_id: i64, name: &str, snapshot_id: i64) -> Option<TableMetadata>;
-        table_exists(schema_id: i64, name: &str, snapshot_id: i64) -> bool;
-        get_table_structure(table_id: i64, snapshot_id: i64) -> Vec<DuckLakeTableColumn>;
-        get_table_fields(table_id: i64, snapshot_id: i64) -> Vec<DuckLakeTableField>;
-        get_name_mapping(mapping_id: i64) -> DuckLakeNameMapping;
-        get_partition_spec(table_id: i64, snapshot_id: i64) -> Option<PartitionSpec>;
-        get_sort_spec(table_id: i64, snapshot_id: i64) -> Option<SortSpec>;
-        get_table_statistics(table_id: i64, snapshot_id: i64) -> DuckLakeStatistics;
-        get_table_summary_statistics(table_id: i64, snapshot_id: i64) -> DuckLakeStatistics;
-        get_table_files_for_select(table_id: i64, snapshot_id: i64) -> Vec<DuckLakeTableFile>;
-        list_all_tables(snapshot_id: i64) -> Vec<TableWithSchema>;
-        list_all_columns(snapshot_id: i64) -> Vec<ColumnWithTable>;
-        list_all_files(snapshot_id: i64) -> Vec<FileWithTable>;
-        get_data_files_added_between_snapshots(table_id: i64, start_snapshot: i64, end_snapshot: i64) -> Vec<DataFileChange>;
-        get_delete_files_added_between_snapshots(table_id: i64, start_snapshot: i64, end_snapshot: i64) -> Vec<DeleteFileChange>;
+    // What follows asks the catalog each time: a table calls it when it is opened, or never.
+
+    fn get_current_snapshot(&self) -> Result<i64> {
+        self.catalog.get_current_snapshot()
+    }
+
+    fn get_data_path(&self) -> Result<String> {
+        self.catalog.get_data_path()
+    }
+
+    fn list_snapshots(&self) -> Result<Vec<SnapshotMetadata>> {
+        self.catalog.list_snapshots()
+    }
+
+    fn list_schemas(&self, snapshot_id: i64) -> Result<Vec<SchemaMetadata>> {
+        self.catalog.list_schemas(snapshot_id)
+    }
+
+    fn list_tables(&self, schema_id: i64, snapshot_id: i64) -> Result<Vec<TableMetadata>> {
+        self.catalog.list_tables(schema_id, snapshot_id)
+    }
+
+    fn get_schema_by_name(&self, name: &str, snapshot_id: i64) -> Result<Option<SchemaMetadata>> {
+        self.catalog.get_schema_by_name(name, snapshot_id)
+    }
+
+    fn get_table_by_name(&self, schema_id: i64, name: &str, snapshot_id: i64) -> Result<Option<TableMetadata>> {
+        self.catalog.get_table_by_name(schema_id, name, snapshot_id)
+    }
+
+    fn table_exists(&self, schema_id: i64, name: &str, snapshot_id: i64) -> Result<bool> {
+        self.catalog.table_exists(schema_id, name, snapshot_id)
+    }
+
+    fn get_table_structure(&self, table_id: i64, snapshot_id: i64) -> Result<Vec<DuckLakeTableColumn>> {
+        self.catalog.get_table_structure(table_id, snapshot_id)
+    }
+
+    fn get_table_fields(&self, table_id: i64, snapshot_id: i64) -> Result<Vec<DuckLakeTableField>> {
+        self.catalog.get_table_fields(table_id, snapshot_id)
+    }
+
+    fn get_name_mapping(&self, mapping_id: i64) -> Result<DuckLakeNameMapping> {
+        self.catalog.get_name_mapping(mapping_id)
+    }
+
+    fn get_partition_spec(&self, table_id: i64, snapshot_id: i64) -> Result<Option<PartitionSpec>> {
+        self.catalog.get_partition_spec(table_id, snapshot_id)
+    }
+
+    fn get_sort_spec(&self, table_id: i64, snapshot_id: i64) -> Result<Option<SortSpec>> {
+        self.catalog.get_sort_spec(table_id, snapshot_id)
+    }
+
+    fn get_table_statistics(&self, table_id: i64, snapshot_id: i64) -> Result<DuckLakeStatistics> {
+        self.catalog.get_table_statistics(table_id, snapshot_id)
+    }
+
+    fn get_table_summary_statistics(&self, table_id: i64, snapshot_id: i64) -> Result<DuckLakeStatistics> {
+        self.catalog.get_table_summary_statistics(table_id, snapshot_id)
+    }
+
+    fn get_table_files_for_select(&self, table_id: i64, snapshot_id: i64) -> Result<Vec<DuckLakeTableFile>> {
+        self.catalog.get_table_files_for_select(table_id, snapshot_id)
+    }
+
+    fn list_all_tables(&self, snapshot_id: i64) -> Result<Vec<TableWithSchema>> {
+        self.catalog.list_all_tables(snapshot_id)
+    }
+
+    fn list_all_columns(&self, snapshot_id: i64) -> Result<Vec<ColumnWithTable>> {
+        self.catalog.list_all_columns(snapshot_id)
+    }
+
+    fn list_all_files(&self, snapshot_id: i64) -> Result<Vec<FileWithTable>> {
+        self.catalog.list_all_files(snapshot_id)
+    }
+
+    fn get_data_files_added_between_snapshots(&self, table_id: i64, start_snapshot: i64, end_snapshot: i64) -> Result<Vec<DataFileChange>> {
+        self.catalog.get_data_files_added_between_snapshots(table_id, start_snapshot, end_snapshot)
+    }
+
+    fn get_delete_files_added_between_snapshots(&self, table_id: i64, start_snapshot: i64, end_snapshot: i64) -> Result<Vec<DeleteFileChange>> {
+        self.catalog.get_delete_files_added_between_snapshots(table_id, start_snapshot, end_snapshot)
+    }
+
+    fn get_metadata_settings(&self, schema_id: Option<i64>, table_id: Option<i64>) -> Result<HashMap<String, String>> {
+        self.catalog.get_metadata_settings(schema_id, table_id)
+    }
+
+    fn get_inlined_data_with_row_ids(&self, table_id: i64, snapshot_id: i64, columns: &[DuckLakeTableColumn]) -> Result<Vec<DuckLakeInlinedData>> {
+        self.catalog.get_inlined_data_with_row_ids(table_id, snapshot_id, columns)
+    }
+
+    fn list_views(&self, schema_id: i64, snapshot_id: i64) -> Result<Vec<ViewMetadata>> {
+        self.catalog.list_views(schema_id, snapshot_id)
+    }
+
+    fn get_view_by_name(&self, schema_id: i64, name: &str, snapshot_id: i64) -> Result<Option<ViewMetadata>> {
+        self.catalog.get_view_by_name(schema_id, name, snapshot_id)
+    }
+
+    fn get_tags(&self, target: TagTarget, snapshot_id: i64) -> Result<Vec<DuckLakeTag>> {
+        self.catalog.get_tags(target, snapshot_id)
     }
 }

@@ -63,7 +63,18 @@ async fn a_feed_that_never_sent_a_file_is_in_the_status_of_those_who_expect_it()
     // The province does not expect files of cities that are not there yet.
     assert_eq!(kernel.statuses(&province(), "misc.usage").await, []);
     kernel.send(&foshan, &numbers(1)).await.unwrap();
-    assert_eq!(kernel.statuses(&province(), "misc.usage").await, silent);
+    let of_province = kernel.statuses(&province(), "misc.usage").await;
+    assert_eq!(of_province.iter().map(|status| (status.city.as_str(), status.late_seconds)).collect::<Vec<_>>(), [("440600", 0)], "the next is due tomorrow");
+    kernel.clock.advance(10 * 86_400 * SECOND);
+    assert_eq!(kernel.statuses(&foshan, "misc.usage").await[0].late_seconds, 9 * 86_400 + 60, "since the day after the city's first file");
+    // What came for the province by mistake is late for nobody.
+    let mistaken = Sent::new("misc.usage.440000.20260102.txt.gz", "");
+    kernel
+        .import_parts(&province(), backplane_proto::ingest::v1::FileHeader { control_file: String::new(), ..mistaken.header() }, &mistaken.bytes)
+        .await
+        .unwrap_err();
+    let of_province = kernel.statuses(&province(), "misc.usage").await.remove(0);
+    assert_eq!((of_province.city.as_str(), of_province.late_seconds, of_province.last_error.is_empty()), ("440000", 0, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ fn cases() -> Vec<(&'static str, FileHeader, Vec<u8>, &'static str)> {
     let other_name = Sent { name: "usage-of-friday.txt.gz".to_owned(), ..some_usage() };
     let (cut_bytes, plain_bytes, rubbish_bytes) = (cut.bytes.clone(), plain.bytes.clone(), rubbish.bytes.clone());
     vec![
+        ("too long", with(format!("{NAME}|4|{sha256}|20260102{}", " ".repeat(2_000))), bytes.clone(), "expected one line"),
         ("none", with(String::new()), bytes.clone(), "sends a control file with each: send misc.usage.440600.20260102.txt.gz.ctl with it"),
         ("too few rows", with(format!("{NAME}|3|{sha256}|20260102")), bytes.clone(), "it has 4 rows, and its control file says 3"),
         ("too many rows", with(format!("{NAME}|5|{sha256}|20260102")), bytes.clone(), "it has 4 rows, and its control file says 5"),
@@ -35,7 +36,6 @@ fn cases() -> Vec<(&'static str, FileHeader, Vec<u8>, &'static str)> {
         ("a negative number", with(format!("{NAME}|-4|{sha256}|20260102")), bytes.clone(), "expected a number of rows; found '-4'"),
         ("a field short", with(format!("{NAME}|4|{sha256}")), bytes.clone(), "found 3"),
         ("two lines", with(format!("{NAME}|4|{sha256}|20260102\n{NAME}|4|{sha256}|20260102")), bytes.clone(), "expected one line"),
-        ("too long", with(format!("{NAME}|4|{sha256}|20260102{}", " ".repeat(2_000))), bytes.clone(), "expected one line"),
         ("cut off, as the control file knows", FileHeader { size_bytes: cut_bytes.len() as i64, ..header.clone() }, cut_bytes.clone(), "cut off or changed"),
         ("cut off before it was counted", cut.header(), cut_bytes, "its gzip stream ends early: the file was cut off, send it again"),
         ("not compressed", plain.header(), plain_bytes, "it is no sound gzip file"),
@@ -67,7 +67,21 @@ async fn a_file_that_is_not_what_its_control_file_says_is_refused_whole() {
     kernel.clock.advance(1_000_000);
     let taken = kernel.send(&foshan, &some_usage()).await.unwrap();
     assert_eq!((taken.rows_taken, taken.duplicate_file, taken.period.as_str()), (4, false, "20260102"));
-    assert_eq!(kernel.statuses(&foshan, "misc.usage").await[0].last_error, "", "an error that a later file did not have is over");
+    let last_error = async || kernel.statuses(&foshan, "misc.usage").await.remove(0).last_error;
+    assert_eq!(last_error().await, "", "an error that a later file did not have is over");
+
+    // Again and without its papers, twice: told once. Then as it was: what is in is sound.
+    kernel.clock.advance(1);
+    let snapshot = kernel.query(&foshan, "select 1").await.unwrap().snapshot_id;
+    for _ in 0..2 {
+        let header = FileHeader { control_file: String::new(), ..some_usage().header() };
+        kernel.import_parts(&foshan, header, &some_usage().bytes).await.unwrap_err();
+    }
+    assert!(last_error().await.contains("sends a control file with each"));
+    assert_eq!(kernel.query(&foshan, "select 1").await.unwrap().snapshot_id, snapshot + 1);
+    kernel.clock.advance(1);
+    assert!(kernel.send(&foshan, &some_usage()).await.unwrap().duplicate_file);
+    assert_eq!(last_error().await, "", "an error is over when the file that is in came again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

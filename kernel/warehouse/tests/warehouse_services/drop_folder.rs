@@ -121,7 +121,14 @@ async fn a_file_waits_for_its_control_file() {
     watching.there("taken/portal.access.440600.20260102.log").await;
     assert_eq!(names(&watching.dir), ["misc.usage.440600.20260102.txt.gz", "taken/portal.access.440600.20260102.log"]);
     let waits = async |sent: &Sent| watching.kernel.statuses(&foshan, &sent.feed).await.iter().map(|status| status.files_without_control).sum::<i64>();
-    assert_eq!(waits(&sent).await, 1, "the status tells of it");
+    // Whether a look saw it depends on when it began.
+    let told = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        while waits(&sent).await != 1 {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, told).await.expect("the status tells of it");
     assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 0);
     watching.put(&format!("{}.ctl", sent.name), sent.control().as_bytes());
     watching.there("taken/misc.usage.440600.20260102.txt.gz.ctl").await;
@@ -129,7 +136,13 @@ async fn a_file_waits_for_its_control_file() {
     // Later than the look that found it gone.
     watching.put("portal.access.440600.20260103.log", log_line("1.1.1.1", 2, "GET / HTTP/1.1", 200).as_bytes());
     watching.there("taken/portal.access.440600.20260103.log").await;
-    assert_eq!(waits(&sent).await, 0);
+    let gone = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        while waits(&sent).await != 0 {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, gone).await.expect("the status tells that it came");
     watching.close().await;
 }
 
@@ -155,6 +168,29 @@ async fn a_small_file_does_not_wait_for_a_large_one() {
     watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
     watching.there("taken/portal.access.440600.20260102.log").await;
     assert_eq!(unfinished().await, 1, "the large one is still being taken");
+    watching.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_files_that_need_numbers_wait_for_a_large_file_of_them() {
+    let kernel = Kernel::start_with(|settings| settings.chunk_lines = 1).await;
+    let dir = kernel.settings.dir.join("drop");
+    fs::create_dir_all(&dir).unwrap();
+    let watching = Watching::of(kernel, dir);
+    // A commit a line: half a minute and more.
+    watching.put_with_control(&numbers(5_000));
+    let begun = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        while watching.kernel.statuses(&city_caller("440600"), "boss.number").await.iter().all(|status| status.files_unfinished == 0) {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, begun).await.unwrap();
+    // By name it comes first.
+    watching.put_with_control(&Sent::new("base.activity.440600.20260102.jsonl.gz", ""));
+    watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
+    watching.there("taken/portal.access.440600.20260102.log").await;
+    assert!(watching.dir.join("base.activity.440600.20260102.jsonl.gz").exists(), "it waits for the numbers");
     watching.close().await;
 }
 

@@ -29,12 +29,12 @@ FROM usage
 WHERE day >= $1 AND day <= $2 AND customer_id > $3 AND customer_id <= $4
 GROUP BY customer_id, product_id";
 
-// Of overlapping validity the later start wins: it is read last. A tariff without terms on the day gives no discount.
+// Of overlapping validity the later start wins, and the city's own terms before those of the province, 440000: what wins is read last. A tariff without terms on the day gives no discount.
 const TARIFFS: &str = "
 SELECT s.customer_id, coalesce(t.ordinary_voice_discount_permille, 0) AS permille
 FROM subscriber s LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.city IN ('440000', $4) AND t.valid_from <= $1 AND (t.valid_to IS NULL OR t.valid_to > $1)
 WHERE s.valid_from <= $1 AND (s.valid_to IS NULL OR s.valid_to > $1) AND s.customer_id > $2 AND s.customer_id <= $3
-ORDER BY s.customer_id, s.valid_from, t.valid_from";
+ORDER BY s.customer_id, s.valid_from, t.city, t.valid_from";
 
 // A month without a row passes on what the one before it left, and an enrolment that was given to another customer takes it along.
 const CARRIED: &str = "

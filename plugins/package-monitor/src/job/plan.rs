@@ -40,17 +40,17 @@ described AS (
   SELECT m.month, count(*) AS rows, sum(s.revision * ((CAST(s.valid_from AS BIGINT) + s.customer_id) % 10007 + 1)) AS revisions
   FROM month m JOIN subscriber s ON s.valid_from <= m.month AND (s.valid_to IS NULL OR s.valid_to > m.month) GROUP BY m.month),
 offered AS (
-  SELECT m.month, md5(string_agg(concat_ws(':', c.component_id, c.valid_from, c.revision), ',' ORDER BY c.component_id, c.valid_from)) AS digest
+  SELECT m.month, md5(string_agg(concat_ws(':', c.city, c.component_id, c.valid_from, c.revision), ',' ORDER BY c.city, c.component_id, c.valid_from)) AS digest
   FROM month m JOIN package_component c ON c.city IN ('440000', $1) AND c.valid_from <= m.month AND (c.valid_to IS NULL OR c.valid_to > m.month) GROUP BY m.month),
 taken AS (
   SELECT CAST(date_trunc('month', day) AS DATE) AS month, count(*) AS rows,
          sum(revision * ((CAST(at AS BIGINT) / 1000000 + customer_id) % 10007 + 1)) AS revisions
   FROM enrolment GROUP BY 1),
 related AS (
-  SELECT m.month, md5(string_agg(concat_ws(':', r.package_id, r.other_id, r.valid_from, r.revision), ',' ORDER BY r.package_id, r.other_id, r.valid_from)) AS digest
+  SELECT m.month, md5(string_agg(concat_ws(':', r.city, r.package_id, r.other_id, r.valid_from, r.revision), ',' ORDER BY r.city, r.package_id, r.other_id, r.valid_from)) AS digest
   FROM month m JOIN package_relation r ON r.city IN ('440000', $1) AND r.valid_from < m.next AND (r.valid_to IS NULL OR r.valid_to > m.month) GROUP BY m.month),
 priced AS (
-  SELECT m.month, md5(string_agg(concat_ws(':', t.tariff_id, t.valid_from, t.revision), ',' ORDER BY t.tariff_id, t.valid_from)) AS digest
+  SELECT m.month, md5(string_agg(concat_ws(':', t.city, t.tariff_id, t.valid_from, t.revision), ',' ORDER BY t.city, t.tariff_id, t.valid_from)) AS digest
   FROM month m JOIN tariff t ON t.city IN ('440000', $1) AND t.valid_from <= m.month AND (t.valid_to IS NULL OR t.valid_to > m.month) GROUP BY m.month)
 SELECT m.month,
        coalesce(enrolled.rows, 0) AS enrolments,

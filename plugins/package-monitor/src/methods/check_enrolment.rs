@@ -9,9 +9,9 @@ use crate::{
 
 // One answer for all that is to be known, since an order waits for it: the package's terms and the customer's standing on the day of enrolling, $3; the customer's
 // enrolments that end on $4, the first day in force, or later, or were made from $5 on; and the rules of exclusion that name the package. Terms and rules are the
-// province's and those of the city, $6. Of overlapping validity the later start wins: it is read last.
+// province's and those of the city, $6; of terms `package_id` is the city. Of overlapping validity the later start wins: it is read last.
 const FACTS: &str = "
-SELECT 'package' AS what, package_id AS id, name_zh AS text, starts_on AS first_day, ends_on AS last_day, months AS number, valid_from AS since, '' AS package_id
+SELECT 'package' AS what, package_id AS id, name_zh AS text, starts_on AS first_day, ends_on AS last_day, months AS number, valid_from AS since, city AS package_id
 FROM package WHERE package_id = $2 AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $3) AND city IN ('440000', $6)
 UNION ALL
 SELECT 'customer' AS what, '' AS id, status AS text, valid_from AS first_day, valid_to AS last_day, 0 AS number, valid_from AS since, '' AS package_id
@@ -83,7 +83,8 @@ fn judge(wish: &Wish<'_>, facts: &[Fact], configuration: &Configuration) -> Vec<
     let Wish { customer_id, package_id, enrols_on, starts_on } = wish;
     let of = |what: &'static str| facts.iter().filter(move |fact| fact.what == what);
     let mut findings = Vec::new();
-    let package = of("package").next_back();
+    // The city's own terms before those of the province.
+    let package = of("package").max_by_key(|terms| (&terms.package_id, terms.since));
     match package {
         None => findings.push(blocking(FindingKind::PackageUnknown, format!("no package {package_id} has terms here on {enrols_on}: look at its code"))),
         Some(package) if *enrols_on < package.first_day || package.last_day.is_some_and(|last_day| *enrols_on > last_day) => {

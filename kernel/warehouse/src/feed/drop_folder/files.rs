@@ -54,8 +54,12 @@ fn write_whole(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     fs::rename(unfinished, folder.join(name))
 }
 
-/// Moves a file with its control file out of the way; a name that is taken gets a number.
-pub(super) fn put_away(folder: &DropFolder, path: &Path, name: &str, problem: Option<&str>) {
+pub(super) fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Moves a file with its control file out of the way, and says whether it could; a name that is taken gets a number.
+pub(super) fn put_away(folder: &DropFolder, path: &Path, name: &str, problem: Option<&str>) -> bool {
     let place = folder.dir.join(if problem.is_some() { REFUSED } else { TAKEN });
     let mut target = place.join(name);
     for number in 2.. {
@@ -72,7 +76,8 @@ pub(super) fn put_away(folder: &DropFolder, path: &Path, name: &str, problem: Op
         Some(problem) => write_whole(&place, &format!("{}.error.txt", target.file_name().unwrap_or_default().to_string_lossy()), &format!("{problem}\n")),
         None => Ok(()),
     });
-    if let Err(error) = noted {
-        tracing::error!(%error, file = name, "a file could not be moved out of the drop folder");
+    if let Err(error) = &noted {
+        tracing::error!(%error, file = name, "a file could not be moved out of the drop folder: it is left alone until it changes");
     }
+    noted.is_ok()
 }
