@@ -18,7 +18,7 @@ SEGMENTS_PER_CITY = 60
 CHINA_MOBILE = 1  # the operator's code in phone.dat
 USER_AGENTS = 200
 
-# code: English name, latitude, longitude (as examples/reference/ref.city), residents of the 2020 census in units of ten thousand.
+# code: English name, latitude, longitude (of the city government), residents of the 2020 census in units of ten thousand.
 CITIES = {
     "440100": ("Guangzhou", 23.1291, 113.2644, 1868),
     "440200": ("Shaoguan", 24.8104, 113.5972, 286),

@@ -19,11 +19,6 @@ fn draws(mut state: u64) -> impl FnMut() -> u64 {
     }
 }
 
-fn random_seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now is after 1970");
-    now.as_nanos() as u64
-}
-
 const KINDS: [TicketKind; 4] = [TicketKind::Complaint, TicketKind::Consult, TicketKind::Praise, TicketKind::Suggestion];
 
 fn subject(index: u64) -> TicketSubject<'static> {
@@ -47,7 +42,7 @@ fn distinct(seed: u64, count: u64, subject: impl Fn(u64) -> TicketSubject<'stati
 
 #[test]
 fn ten_thousand_texts_are_all_different() {
-    for seed in [1, 2, 42, random_seed()] {
+    for seed in [1, 2, 42, 20_261_122] {
         assert_eq!(distinct(seed, 10_000, subject), 10_000, "seed {seed}");
     }
 }

@@ -46,9 +46,17 @@ async fn completeness(importer: &Importer, feed: &FeedContract, month: Period, s
             }
         }
     }
-    let mut complete_periods: BTreeMap<City, Vec<Period>> = BTreeMap::new();
-    for (key, file) in files.iter().filter(|(_, file)| file.is_complete) {
-        complete_periods.entry(key.city).or_default().extend(file.slice.period);
+    let (mut complete_periods, mut coming): (BTreeMap<City, Vec<Period>>, BTreeMap<City, Vec<Period>>) = Default::default();
+    for (key, file) in &files {
+        let periods = if file.is_complete { &mut complete_periods } else { &mut coming };
+        periods.entry(key.city).or_default().extend(file.slice.period);
+    }
+    // A large file that restates one comes in by pieces, beside the rows that leave with its last: until then its period is not whole.
+    for (city, coming) in &coming {
+        let meets = |period: &Period| coming.iter().any(|other| other.contains(period.first_day()) || period.contains(other.first_day()));
+        if let Some(complete) = complete_periods.get_mut(city) {
+            complete.retain(|period| !meets(period));
+        }
     }
     let now = importer.clock().now_micros();
     Ok(expected_cities(importer, feed, scope)

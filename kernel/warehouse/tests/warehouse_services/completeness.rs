@@ -52,6 +52,33 @@ async fn a_day_is_missing_until_its_file_is_in_and_late_when_its_time_has_passed
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_month_is_not_complete_while_a_file_that_restates_one_of_its_days_comes_in() {
+    // A commit a line: half a minute and more.
+    let kernel = Kernel::start_with(|settings| settings.chunk_lines = 1).await;
+    let foshan = city_caller("440600");
+    kernel.send(&foshan, &numbers(1)).await.unwrap();
+    for day in 1..=31 {
+        kernel.send(&foshan, &december(day)).await.unwrap();
+    }
+    assert!(completeness(&kernel, &foshan, "202512", &["misc.usage"]).await[0].complete);
+    let rows: String = (0..5_000).map(|row| usage(number(1), &format!("p{row}"), "20251207", 1)).collect();
+    let restating = Sent::new("misc.usage.440600.20251207.txt.gz", &rows);
+    let seen = async {
+        let mut looks = tokio::time::interval(std::time::Duration::from_millis(5));
+        while kernel.number(&foshan, "select count(*) from usage").await == 31 {
+            looks.tick().await;
+        }
+        completeness(&kernel, &foshan, "202512", &["misc.usage"]).await.remove(0)
+    };
+    let found = tokio::select! {
+        _ = kernel.send(&foshan, &restating) => panic!("the file is in before anybody looked"),
+        found = seen => found,
+    };
+    assert_eq!((found.complete, found.missing), (false, vec!["20251207".to_owned()]), "its rows stand beside those that leave");
+    kernel.warehouse.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_feed_that_never_sent_a_file_is_in_the_status_of_those_who_expect_it() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use backplane_proto::{
     ingest::v1::{TryFeedRequest, TryFeedResponse},
     warehouse::v1::{GetDatasetContractRequest, PutDatasetRequest, QueryRequest},
@@ -35,6 +38,32 @@ columns:
   - {column: at, from: came, rule: local_time}
   - {column: visitors, from: count, rule: integer}
 ";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_column_never_leaves() {
+    let kernel = Kernel::start().await;
+    let vault = format!("{VISIT}  - {{name: pin, type: text, nullable: true, class: secret, meaning: What opens the door}}\n");
+    kernel.put_dataset(&vault, 0).await.unwrap();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("visit_id", Arc::new(StringArray::from(vec!["v1"]))),
+        ("at", Arc::new(TimestampMicrosecondArray::from(vec![crate::kernel::NOW]).with_timezone("UTC"))),
+        ("pin", Arc::new(StringArray::from(vec!["4711"]))),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    kernel.append_bytes(&city_caller("440600"), "hall_visit", "k", crate::kernel::ipc(&rows)).await.unwrap();
+    // Not even central operations, who may do everything.
+    for caller in [city_caller("440600"), province()] {
+        assert_eq!(kernel.table(&caller, "select * from hall_visit").await, ["440600|v1|2026-01-01T00:00:00Z|2026-01-01|null"]);
+        for sql in ["select pin from hall_visit", "select count(*) from hall_visit where pin = '4711'", "select 1 from hall_visit group by pin"] {
+            let status = kernel.query(&caller, sql).await.unwrap_err();
+            assert_eq!(reason(&status), "SQL_INVALID", "{sql}");
+            assert!(!status.message().contains("4711"), "{}", status.message());
+        }
+        let request = backplane_proto::warehouse::v1::DescribeDatasetRequest { dataset: "hall_visit".to_owned() };
+        let described = kernel.reading(&caller).describe_dataset(request).await.unwrap().into_inner();
+        assert!(described.columns.iter().all(|column| column.name != "pin"));
+    }
+}
 
 impl Kernel {
     async fn put_dataset(&self, document: &str, after_revision: i64) -> Result<i64, Status> {

@@ -52,14 +52,7 @@ impl Watching {
     /// Waits until a file is there. The folder tells nobody when it changes.
     async fn there(&self, name: &str) -> String {
         let path = self.dir.join(name);
-        let waiting = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(5));
-            while !path.exists() {
-                looks.tick().await;
-            }
-        };
-        let came = tokio::time::timeout(DEADLINE, waiting).await;
-        assert!(came.is_ok(), "{name} did not come; there are {:?}", names(&self.dir));
+        assert!(comes_true(async || path.exists()).await, "{name} did not come; there are {:?}", names(&self.dir));
         String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
     }
 
@@ -67,6 +60,17 @@ impl Watching {
         self.kernel.warehouse.close().await;
         tokio::time::timeout(DEADLINE, self.watch).await.unwrap().unwrap();
     }
+}
+
+/// Looks again and again until something is so, or the time is over.
+async fn comes_true(is_so: impl AsyncFn() -> bool) -> bool {
+    let looking = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        while !is_so().await {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, looking).await.is_ok()
 }
 
 /// The files in a folder and the two below it, without those of a transfer.
@@ -122,13 +126,7 @@ async fn a_file_waits_for_its_control_file() {
     assert_eq!(names(&watching.dir), ["misc.usage.440600.20260102.txt.gz", "taken/portal.access.440600.20260102.log"]);
     let waits = async |sent: &Sent| watching.kernel.statuses(&foshan, &sent.feed).await.iter().map(|status| status.files_without_control).sum::<i64>();
     // Whether a look saw it depends on when it began.
-    let told = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        while waits(&sent).await != 1 {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, told).await.expect("the status tells of it");
+    assert!(comes_true(async || waits(&sent).await == 1).await, "the status tells of it");
     assert_eq!(watching.kernel.number(&foshan, "select count(*) from usage").await, 0);
     watching.put(&format!("{}.ctl", sent.name), sent.control().as_bytes());
     watching.there("taken/misc.usage.440600.20260102.txt.gz.ctl").await;
@@ -136,13 +134,7 @@ async fn a_file_waits_for_its_control_file() {
     // Later than the look that found it gone.
     watching.put("portal.access.440600.20260103.log", log_line("1.1.1.1", 2, "GET / HTTP/1.1", 200).as_bytes());
     watching.there("taken/portal.access.440600.20260103.log").await;
-    let gone = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        while waits(&sent).await != 0 {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, gone).await.expect("the status tells that it came");
+    assert!(comes_true(async || waits(&sent).await == 0).await, "the status tells that it came");
     watching.close().await;
 }
 
@@ -158,13 +150,7 @@ async fn a_small_file_does_not_wait_for_a_large_one() {
     let large = Sent { rows: 5_000, ..Sent::new("misc.usage.440600.20260102.txt.gz", &usage(number(1), "a", "20260102", 1).repeat(5_000)) };
     watching.put_with_control(&large);
     let unfinished = async || watching.kernel.statuses(&foshan, "misc.usage").await.iter().map(|status| status.files_unfinished).sum::<i64>();
-    let begun = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        while unfinished().await == 0 {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, begun).await.unwrap();
+    assert!(comes_true(async || unfinished().await > 0).await, "it is begun");
     watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
     watching.there("taken/portal.access.440600.20260102.log").await;
     assert_eq!(unfinished().await, 1, "the large one is still being taken");
@@ -179,13 +165,9 @@ async fn only_files_that_need_numbers_wait_for_a_large_file_of_them() {
     let watching = Watching::of(kernel, dir);
     // A commit a line: half a minute and more.
     watching.put_with_control(&numbers(5_000));
-    let begun = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        while watching.kernel.statuses(&city_caller("440600"), "boss.number").await.iter().all(|status| status.files_unfinished == 0) {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, begun).await.unwrap();
+    let foshan = city_caller("440600");
+    let unfinished = async || watching.kernel.statuses(&foshan, "boss.number").await.iter().map(|status| status.files_unfinished).sum::<i64>();
+    assert!(comes_true(async || unfinished().await > 0).await, "it is begun");
     // By name it comes first.
     watching.put_with_control(&Sent::new("base.activity.440600.20260102.jsonl.gz", ""));
     watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
