@@ -36,14 +36,16 @@ impl Importer {
         if newest.as_ref() == Some(&refusal) {
             return;
         }
-        let (appender, feed, (file_name, text)) = (self.appender.clone(), feed.to_owned(), refusal);
-        let noted = self.on_engine(async move { appender.refuse(&feed, &city.to_string(), &file_name, "", &text).await }).await;
+        let (appender, of, (file_name, text)) = (self.appender.clone(), feed.to_owned(), refusal);
+        let noted = self.on_engine(async move { appender.refuse(&of, &city.to_string(), &file_name, "", &text).await }).await;
         if let Err(unrecorded) = noted {
+            // The same again is recorded then.
+            self.forget_refusal(feed, city);
             tracing::error!(error = %unrecorded, refusal = %error, "a refused file could not be recorded for its feed's status");
         }
     }
 
-    /// Notes that a sound file came: what is refused after it is told again.
+    /// Whatever is refused next is recorded, be it the same again: a sound file came in between, or the last could not be recorded.
     pub(super) fn forget_refusal(&self, feed: &str, city: City) {
         self.newest_refusals.lock().unwrap_or_else(PoisonError::into_inner).remove(&(feed.to_owned(), city));
     }

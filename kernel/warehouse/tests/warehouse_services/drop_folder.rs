@@ -24,7 +24,15 @@ struct Watching {
 
 impl Watching {
     async fn start() -> Watching {
-        let kernel = Kernel::start().await;
+        Watching::of_new(Kernel::start().await)
+    }
+
+    /// Of a kernel that commits each line by itself: a file of some thousands takes half a minute and more.
+    async fn start_slow() -> Watching {
+        Watching::of_new(Kernel::start_with(|settings| settings.chunk_lines = 1).await)
+    }
+
+    fn of_new(kernel: Kernel) -> Watching {
         let dir = kernel.settings.dir.join("drop");
         fs::create_dir_all(&dir).unwrap();
         Watching::of(kernel, dir)
@@ -54,6 +62,11 @@ impl Watching {
         let path = self.dir.join(name);
         assert!(comes_true(async || path.exists()).await, "{name} did not come; there are {:?}", names(&self.dir));
         String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
+    }
+
+    /// Files of a feed on their way in.
+    async fn unfinished(&self, feed: &str) -> i64 {
+        self.kernel.statuses(&city_caller("440600"), feed).await.iter().map(|status| status.files_unfinished).sum()
     }
 
     async fn close(self) {
@@ -140,34 +153,23 @@ async fn a_file_waits_for_its_control_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_file_does_not_wait_for_a_large_one() {
-    // A commit a line: half a minute and more.
-    let kernel = Kernel::start_with(|settings| settings.chunk_lines = 1).await;
-    let dir = kernel.settings.dir.join("drop");
-    fs::create_dir_all(&dir).unwrap();
+    let watching = Watching::start_slow().await;
     let foshan = city_caller("440600");
-    kernel.send(&foshan, &numbers(1)).await.unwrap();
-    let watching = Watching::of(kernel, dir);
+    watching.kernel.send(&foshan, &numbers(1)).await.unwrap();
     let large = Sent { rows: 5_000, ..Sent::new("misc.usage.440600.20260102.txt.gz", &usage(number(1), "a", "20260102", 1).repeat(5_000)) };
     watching.put_with_control(&large);
-    let unfinished = async || watching.kernel.statuses(&foshan, "misc.usage").await.iter().map(|status| status.files_unfinished).sum::<i64>();
-    assert!(comes_true(async || unfinished().await > 0).await, "it is begun");
+    assert!(comes_true(async || watching.unfinished("misc.usage").await > 0).await, "it is begun");
     watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
     watching.there("taken/portal.access.440600.20260102.log").await;
-    assert_eq!(unfinished().await, 1, "the large one is still being taken");
+    assert_eq!(watching.unfinished("misc.usage").await, 1, "the large one is still being taken");
     watching.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_files_that_need_numbers_wait_for_a_large_file_of_them() {
-    let kernel = Kernel::start_with(|settings| settings.chunk_lines = 1).await;
-    let dir = kernel.settings.dir.join("drop");
-    fs::create_dir_all(&dir).unwrap();
-    let watching = Watching::of(kernel, dir);
-    // A commit a line: half a minute and more.
+    let watching = Watching::start_slow().await;
     watching.put_with_control(&numbers(5_000));
-    let foshan = city_caller("440600");
-    let unfinished = async || watching.kernel.statuses(&foshan, "boss.number").await.iter().map(|status| status.files_unfinished).sum::<i64>();
-    assert!(comes_true(async || unfinished().await > 0).await, "it is begun");
+    assert!(comes_true(async || watching.unfinished("boss.number").await > 0).await, "it is begun");
     // By name it comes first.
     watching.put_with_control(&Sent::new("base.activity.440600.20260102.jsonl.gz", ""));
     watching.put("portal.access.440600.20260102.log", log_line("1.1.1.1", 1, "GET / HTTP/1.1", 200).as_bytes());
