@@ -4,17 +4,23 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
+use datafusion::catalog::TableProvider;
 use kernel_base::{City, Clock};
 
-use self::keys::KeyIndex;
 pub(crate) use self::{commit::of_source, keys::Known};
-use crate::{contract::DatasetContract, error::WarehouseError, lake::Lake};
+use self::{keys::KeyIndex, partial_files::PartialFiles};
+use crate::{
+    contract::{DatasetContract, Mode},
+    error::WarehouseError,
+    lake::{Lake, TableName},
+};
 
 pub(crate) mod call;
 mod commit;
 pub(crate) mod incoming;
 mod keys;
 mod latest;
+mod partial_files;
 mod refuse;
 pub(crate) mod tables;
 
@@ -23,6 +29,7 @@ pub(crate) struct Appender {
     lake: Arc<Lake>,
     clock: Clock,
     keys: Mutex<KeyIndex>,
+    partial_files: PartialFiles,
 }
 
 /// What is committed together: rows, the quarantine of those that could not be read, and the record of both, as one snapshot.
@@ -212,8 +219,22 @@ impl Appender {
     /// Reads the keys that were used.
     pub(crate) async fn open(lake: Arc<Lake>, clock: Clock) -> Result<Appender, WarehouseError> {
         lake.reconcile(&tables::all()).await?;
-        let keys = KeyIndex::load(&lake).await?;
-        Ok(Appender { lake, clock, keys: Mutex::new(keys) })
+        let (keys, partial_files) = (KeyIndex::load(&lake).await?, PartialFiles::load(&lake).await?);
+        Ok(Appender { lake, clock, keys: Mutex::new(keys), partial_files })
+    }
+
+    /// A dataset's table at a snapshot, without the rows of files that are not in to their end; `None` when it was not there yet.
+    pub(crate) async fn whole_files(&self, contract: &DatasetContract, snapshot: i64) -> Result<Option<Arc<dyn TableProvider>>, WarehouseError> {
+        let table = TableName::dataset(&contract.name);
+        match (contract.mode, self.partial_files.is_whole(&contract.name, snapshot)) {
+            (Mode::Append, Some(is_whole)) => {
+                let Some(rows) = self.lake.frame(snapshot, &table).await? else {
+                    return Ok(None);
+                };
+                rows.filter(is_whole).map(|rows| Some(rows.into_view())).map_err(WarehouseError::broken)
+            }
+            _ => self.lake.table(snapshot, &table).await,
+        }
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -61,7 +61,7 @@ impl Warehouse {
         let (contracts, appender, importer) = engine.run(opening).await?;
         let queries = Semaphore::new(settings.query.running_max);
         let lake = appender.lake().clone();
-        let sessions = Sessions::new(lake.clone());
+        let sessions = Sessions::new(appender.clone());
         Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, appender, importer, queries, engine }) })
     }
 

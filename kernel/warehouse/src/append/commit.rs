@@ -95,7 +95,7 @@ impl Prepared<'_> {
         stage_resolutions(&mut transaction, &batch, now).await?;
         let record = one_row(tables::batch(), record(&batch, &counts, now))?;
         transaction.append_stamped(&TableName::kernel(tables::BATCH), &tables::batch(), &[record], "snapshot_id").await?;
-        let landed = transaction.commit().await?;
+        let landed = transaction.commit(|snapshot_id| appender.partial_files.note(&batch, snapshot_id)).await?;
         let snapshot_id = landed.snapshot_id;
         let StagedRows { rows, unchanged, removed } = counts;
         let known = Known { digest: batch.digest, rows, snapshot_id };
@@ -162,7 +162,7 @@ pub(crate) fn of_source(city: City, source: &RowSource) -> Expr {
 }
 
 /// Where the rows of a batch say that they came from.
-fn row_source(batch: &Batch) -> RowSource {
+pub(super) fn row_source(batch: &Batch) -> RowSource {
     match (&batch.feed, &batch.file) {
         (Some(feed), Some(file)) => RowSource::file(feed, file.period.as_deref().unwrap_or("-"), file.part, &file.sha256),
         _ => RowSource::call(batch.source, &batch.principal),

@@ -12,6 +12,6 @@ impl Appender {
         rows.push(vec![feed.into(), city.into(), file_name.into(), sha256.into(), error.into(), Value::Instant(self.clock.now_micros())])?;
         let mut transaction = self.lake.begin().await?;
         transaction.append_few(&TableName::kernel(tables::REFUSAL), &tables::refusal(), &[rows.finish()?]).await?;
-        transaction.commit().await.map(drop)
+        transaction.commit(|_| ()).await.map(drop)
     }
 }

@@ -17,9 +17,9 @@ use kernel_base::Rights;
 
 use super::{Policy, table::GuardedTable};
 use crate::{
+    append::Appender,
     contract::{DatasetContract, Datasets},
     error::WarehouseError,
-    lake::{Lake, TableName},
 };
 
 const CATALOG: &str = "backplane";
@@ -27,7 +27,7 @@ const SCHEMA: &str = "public";
 
 /// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
 pub(crate) struct Sessions {
-    lake: Arc<Lake>,
+    appender: Arc<Appender>,
     /// Of no catalog.
     blank: SessionState,
 }
@@ -50,13 +50,13 @@ pub(crate) struct SessionRequest<'a> {
 }
 
 impl Sessions {
-    pub(crate) fn new(lake: Arc<Lake>) -> Sessions {
+    pub(crate) fn new(appender: Arc<Appender>) -> Sessions {
         let config =
             SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_create_default_catalog_and_schema(false).with_information_schema(false);
         let context = SessionContext::new_with_state(
             SessionStateBuilder::new()
                 .with_config(config)
-                .with_runtime_env(lake.runtime_env().clone())
+                .with_runtime_env(appender.lake().runtime_env().clone())
                 .with_default_features()
                 // generate_series and range make rows from nothing, without end.
                 .with_table_functions(HashMap::new())
@@ -65,15 +65,15 @@ impl Sessions {
         for function in MAKES_MUCH_OF_LITTLE {
             context.deregister_udf(function);
         }
-        Sessions { lake, blank: context.state() }
+        Sessions { appender, blank: context.state() }
     }
 
     pub(crate) fn guarded(&self, datasets: &Arc<Datasets>, request: &SessionRequest<'_>) -> Result<GuardedSession, WarehouseError> {
         let catalog = MemoryCatalogProvider::new();
         for plugin in iter::once(None).chain(plugins(datasets).into_iter().map(Some)) {
             let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
-            let (lake, datasets, rights) = (self.lake.clone(), datasets.clone(), request.rights.clone());
-            let schema = GuardedSchema { lake, datasets, rights, snapshot: request.snapshot, with_origin: request.with_origin, plugin };
+            let (appender, datasets, rights) = (self.appender.clone(), datasets.clone(), request.rights.clone());
+            let schema = GuardedSchema { appender, datasets, rights, snapshot: request.snapshot, with_origin: request.with_origin, plugin };
             catalog.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
         }
         // A list of the session's own: the blank state's is shared.
@@ -83,7 +83,8 @@ impl Sessions {
         state.register_catalog_list(Arc::new(catalogs));
         state.mark_start_execution();
         let memory = Arc::new(GreedyMemoryPool::new(usize::try_from(request.memory_bytes_max).unwrap_or(usize::MAX)));
-        let environment = RuntimeEnvBuilder::from_runtime_env(self.lake.runtime_env()).with_memory_pool(memory).build_arc().map_err(WarehouseError::broken)?;
+        let environment =
+            RuntimeEnvBuilder::from_runtime_env(self.appender.lake().runtime_env()).with_memory_pool(memory).build_arc().map_err(WarehouseError::broken)?;
         let task = Arc::new(TaskContext::from(&state).with_runtime(environment));
         Ok(GuardedSession { state, task })
     }
@@ -107,7 +108,7 @@ fn plugins(datasets: &Datasets) -> BTreeSet<String> {
 
 /// The datasets that some rights reach: the shared ones, or those of one plugin. A table is opened when a query names it: a province has dozens.
 struct GuardedSchema {
-    lake: Arc<Lake>,
+    appender: Arc<Appender>,
     datasets: Arc<Datasets>,
     rights: Arc<Rights>,
     snapshot: i64,
@@ -150,7 +151,7 @@ impl SchemaProvider for GuardedSchema {
             return Ok(None);
         };
         let failed = |error: WarehouseError| DataFusionError::External(Box::new(error));
-        let inside = match self.lake.table(self.snapshot, &TableName::dataset(&contract.name)).await.map_err(failed)? {
+        let inside = match self.appender.whole_files(contract, self.snapshot).await.map_err(failed)? {
             Some(inside) => inside,
             // The first rows make the table.
             None => Arc::new(EmptyTable::new(contract.table_schema())),

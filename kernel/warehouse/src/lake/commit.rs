@@ -141,8 +141,8 @@ impl<'a> LakeTransaction<'a> {
         Ok((entries, count))
     }
 
-    /// Publishes all of it as one snapshot; when it returns, the snapshot is on disk and is the newest.
-    pub(crate) async fn commit(self) -> Result<Landed<'a>, WarehouseError> {
+    /// Publishes all of it as one snapshot; when it returns, the snapshot is on disk and is the newest. `note` receives its id before anyone can read it.
+    pub(crate) async fn commit(self, note: impl FnOnce(i64)) -> Result<Landed<'a>, WarehouseError> {
         let LakeTransaction { lake, staged: Staged { staged, tables, .. }, base, _one_at_a_time } = self;
         let snapshot = match staged.commit().await {
             Ok(written) => written.first().map_or(base, |first| first.snapshot_id),
@@ -151,6 +151,7 @@ impl<'a> LakeTransaction<'a> {
         let mut known = lake.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.into_iter().for_each(|table| known.note(table, snapshot));
         drop(known);
+        note(snapshot);
         lake.newest.store(snapshot, Ordering::SeqCst);
         Ok(Landed { snapshot_id: snapshot, _one_at_a_time })
     }
@@ -241,7 +242,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let lake = Lake::open(dir.path()).await.unwrap();
         let base = lake.newest();
-        let landed = two_rows(&lake).await.commit().await.unwrap().snapshot_id;
+        let landed = two_rows(&lake).await.commit(|_| ()).await.unwrap().snapshot_id;
         let error = || DuckLakeError::TableNotFound("injected".to_owned());
         assert_eq!(landed_all_the_same(&lake, base, error()).unwrap(), landed);
         assert!(matches!(landed_all_the_same(&lake, landed, error()), Err(WarehouseError::Storage { .. })), "nothing is newer than its base");
@@ -252,11 +253,11 @@ mod tests {
     async fn after_a_commit_that_nobody_can_tell_of_none_is_taken_until_a_start() {
         let dir = TempDir::new().unwrap();
         let lake = Lake::open(dir.path()).await.unwrap();
-        two_rows(&lake).await.commit().await.unwrap();
+        two_rows(&lake).await.commit(|_| ()).await.unwrap();
         let doubtful = two_rows(&lake).await;
         // Neither can the commit be made nor the newest snapshot be read.
         run(dir.path(), "alter table ducklake_snapshot rename to away").await;
-        assert!(matches!(doubtful.commit().await, Err(WarehouseError::InDoubt)));
+        assert!(matches!(doubtful.commit(|_| ()).await, Err(WarehouseError::InDoubt)));
         run(dir.path(), "alter table away rename to ducklake_snapshot").await;
         assert!(matches!(lake.begin().await, Err(WarehouseError::InDoubt)), "what the kernel remembers of the catalog may be wrong");
         assert_eq!(rows(&lake).await, 2, "reading goes on");
@@ -265,7 +266,7 @@ mod tests {
         let lake = Lake::open(dir.path()).await.unwrap();
         lake.reconcile(&[(some(), Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)])))]).await.unwrap();
         assert_eq!(rows(&lake).await, 2);
-        two_rows(&lake).await.commit().await.unwrap();
+        two_rows(&lake).await.commit(|_| ()).await.unwrap();
         assert_eq!(rows(&lake).await, 4);
     }
 }

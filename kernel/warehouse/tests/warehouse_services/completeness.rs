@@ -65,16 +65,17 @@ async fn a_month_is_not_complete_while_a_file_that_restates_one_of_its_days_come
     let restating = Sent::new("misc.usage.440600.20251207.txt.gz", &rows);
     let seen = async {
         let mut looks = tokio::time::interval(std::time::Duration::from_millis(5));
-        while kernel.number(&foshan, "select count(*) from usage").await == 31 {
+        while kernel.statuses(&foshan, "misc.usage").await[0].files_unfinished == 0 {
             looks.tick().await;
         }
+        assert_eq!(kernel.number(&foshan, "select count(*) from usage").await, 31, "the rows of the file before are seen until its end");
         completeness(&kernel, &foshan, "202512", &["misc.usage"]).await.remove(0)
     };
     let found = tokio::select! {
         _ = kernel.send(&foshan, &restating) => panic!("the file is in before anybody looked"),
         found = seen => found,
     };
-    assert_eq!((found.complete, found.missing), (false, vec!["20251207".to_owned()]), "its rows stand beside those that leave");
+    assert_eq!((found.complete, found.missing), (false, vec!["20251207".to_owned()]), "other rows are about to count");
     kernel.warehouse.close().await;
 }
 

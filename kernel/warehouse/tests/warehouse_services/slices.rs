@@ -2,7 +2,7 @@ use crate::{
     kernel::{Kernel, city_caller, reason},
     platform::{Sent, enrolment, number, numbers, usage},
 };
-use backplane_proto::warehouse::v1::QueryRequest;
+use backplane_proto::warehouse::v1::{DescribeDatasetRequest, QueryRequest};
 
 const USAGE: &str = "select customer_id, product_id, events from usage order by 1, 2, 3";
 const ENROLMENTS: &str = "select enrolment_id, customer_id, package_id, status from enrolment order by 1, 2";
@@ -60,11 +60,27 @@ async fn a_restating_file_of_many_chunks_replaces_the_earlier_rows_with_its_last
     let kernel = kernel().await.restarted(|settings| settings.chunk_lines = 3).await;
     let foshan = city_caller("440600");
     let rows: Vec<(u64, &str, u64)> = (1..=9).map(|customer| (customer, "a", customer)).collect();
-    kernel.send(&foshan, &day(NAME, &rows)).await.unwrap();
+    let taken = kernel.send(&foshan, &day(NAME, &rows)).await.unwrap();
+    let old = ["1|a|1", "2|a|2", "3|a|3", "4|a|4", "5|a|5", "6|a|6", "7|a|7", "8|a|8", "9|a|9"];
     let rows: Vec<(u64, &str, u64)> = (2..=9).map(|customer| (customer, "a", 10 * customer)).collect();
     let restated = kernel.send(&foshan, &day(NAME, &rows)).await.unwrap();
     assert_eq!((restated.rows_taken, restated.rows_restated), (8, 9));
-    assert_eq!(kernel.table(&foshan, USAGE).await, ["2|a|20", "3|a|30", "4|a|40", "5|a|50", "6|a|60", "7|a|70", "8|a|80", "9|a|90"]);
+    let new = ["2|a|20", "3|a|30", "4|a|40", "5|a|50", "6|a|60", "7|a|70", "8|a|80", "9|a|90"];
+    assert_eq!(kernel.table(&foshan, USAGE).await, new);
+    // No snapshot has a part of a file, whoever reads it and when: the one before the last chunk has the earlier rows, those before the first file's last have none.
+    assert_eq!(restated.snapshot_id, taken.snapshot_id + 3);
+    let kernel = kernel.restarted(|_| {}).await;
+    for snapshot_id in taken.snapshot_id - 2..=restated.snapshot_id {
+        let pinned = QueryRequest { sql: USAGE.to_owned(), snapshot_id, ..QueryRequest::default() };
+        let seen = kernel.ask(&foshan, pinned).await.unwrap().lines();
+        match snapshot_id {
+            first if first < taken.snapshot_id => assert!(seen.is_empty(), "{snapshot_id}: {seen:?}"),
+            last if last == restated.snapshot_id => assert_eq!(seen, new),
+            _ => assert_eq!(seen, old, "{snapshot_id}"),
+        }
+    }
+    let counted = kernel.reading(&foshan).describe_dataset(DescribeDatasetRequest { dataset: "usage".to_owned() }).await.unwrap().into_inner();
+    assert_eq!(counted.rows, 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
