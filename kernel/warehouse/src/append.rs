@@ -4,10 +4,13 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use datafusion::catalog::TableProvider;
+use datafusion::{catalog::TableProvider, logical_expr::Expr};
 use kernel_base::{City, Clock};
 
-pub(crate) use self::{commit::of_source, keys::Known};
+pub(crate) use self::{
+    commit::{of_keys, of_source},
+    keys::Known,
+};
 use self::{keys::KeyIndex, partial_files::PartialFiles};
 use crate::{
     contract::{DatasetContract, Mode},
@@ -53,10 +56,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Rows that were left out, since the slice has their key.
+    /// Rows that do not count, since the period has their key.
     pub(crate) fn duplicates(&self) -> u64 {
         match &self.change {
-            Change::Add { duplicates, .. } => *duplicates,
+            Change::Add { duplicates, aside, .. } => *duplicates + aside.as_ref().map_or(0, |rows| rows.num_rows() as u64),
             Change::TakeBack { .. } => 0,
         }
     }
@@ -78,10 +81,44 @@ pub(crate) enum Change {
         rows: RecordBatch,
         /// Rows of the batch that were left out: they were there.
         duplicates: u64,
+        /// Rows that do not count while those of another part of their period have their keys.
+        aside: Option<RecordBatch>,
         restates: Option<RowSource>,
+        settled: Settled,
     },
     /// Takes the rows of a file back. Rows of a `latest` dataset that they had replaced return as they were at a snapshot before the file.
-    TakeBack { source: RowSource, before_snapshot_id: i64, gone: Gone },
+    TakeBack { source: RowSource, before_snapshot_id: i64, gone: Gone, settled: Settled },
+}
+
+/// What the change of one part of a period does to the rows of others that have the same keys.
+#[derive(Default)]
+pub(crate) struct Settled {
+    /// Rows that count no more.
+    pub(crate) leaving: Vec<Moved>,
+    /// Rows that were set aside and count from now on.
+    pub(crate) returning: Vec<Moved>,
+}
+
+/// Rows of one part that change between those that count and those set aside.
+pub(crate) struct Moved {
+    /// What holds for them alone.
+    pub(crate) condition: Expr,
+    /// With the hidden columns: they say as before where the rows came from and when.
+    pub(crate) rows: Vec<RecordBatch>,
+}
+
+impl Settled {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.leaving.is_empty() && self.returning.is_empty()
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        rows_of(&self.leaving) + rows_of(&self.returning)
+    }
+}
+
+fn rows_of(moved: &[Moved]) -> usize {
+    moved.iter().flat_map(|moved| &moved.rows).map(RecordBatch::num_rows).sum()
 }
 
 /// The files that were taken back before: of each the snapshots at which an import of it began. Their rows do not return with what another file had replaced.

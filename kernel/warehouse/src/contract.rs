@@ -4,7 +4,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use kernel_base::{INGESTED_AT, ORIGIN_COLUMNS, SOURCE};
 use serde::Deserialize;
 
-use crate::error::WarehouseError;
+use crate::{error::WarehouseError, lake::TableName};
 
 mod read;
 mod seeds;
@@ -207,6 +207,11 @@ impl DatasetContract {
         let hidden = [Field::new(SOURCE, DataType::Utf8, false), Field::new(INGESTED_AT, ColumnType::Instant.arrow(), false)];
         let declared = self.columns.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), column.nullable));
         Arc::new(Schema::new(hidden.into_iter().chain(declared).collect::<Vec<_>>()))
+    }
+
+    /// The tables that have its columns: of its rows, and of those set aside.
+    pub(crate) fn tables(&self) -> [(TableName, SchemaRef); 2] {
+        [TableName::dataset(&self.name), TableName::aside(&self.name)].map(|table| (table, self.table_schema()))
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<(usize, &ColumnContract)> {

@@ -7,7 +7,7 @@ use crate::{
     contract::{self, DatasetContract, Datasets},
     error::WarehouseError,
     feed::{self, Feeds},
-    lake::{Lake, TableName},
+    lake::Lake,
 };
 
 // Limit: characters of a contract. The longest shipped has 5,000.
@@ -93,7 +93,7 @@ impl Contracts {
             error => error,
         })?;
         // The columns first: a row that the contract allows must find its place.
-        lake.reconcile(&[(TableName::dataset(&contract.name), contract.table_schema())]).await?;
+        lake.reconcile(&contract.tables()).await?;
         self.put(row, in_force).await?;
         Ok((contract.name, draft.after_revision + 1))
     }

@@ -37,6 +37,7 @@ mod import;
 mod in_order;
 mod inbox;
 mod list;
+mod parts;
 mod quarantine;
 mod refusals;
 mod replay;

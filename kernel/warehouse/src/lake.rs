@@ -90,6 +90,11 @@ impl TableName {
         TableName { schema: KERNEL_SCHEMA.into(), name: name.to_owned() }
     }
 
+    /// Of a dataset's rows that do not count, since another part of their period has their keys.
+    pub(crate) fn aside(dataset: &str) -> TableName {
+        TableName { schema: KERNEL_SCHEMA.into(), name: format!("aside_{dataset}") }
+    }
+
     fn is_dataset(&self) -> bool {
         self.schema != KERNEL_SCHEMA
     }

@@ -13,7 +13,10 @@ pub struct WarehouseSettings {
     // Limit: size of one feed file, as it is sent and unpacked. A province's busiest portal writes about 1 GiB a day; a file of all cities for a month has ten; one beyond this is a mistake and would fill the inbox.
     pub file_bytes_max: u64,
     // Limit: keys of a slice that are held in memory to tell its duplicates, 16 bytes each and as many places as fill 2^23 of a hash table; earlier ones are on disk.
+    // As many again of the parts below it.
     pub keys_in_memory: usize,
+    // Limit: rows of other parts that the change of one sets aside or brings back. They are held in memory, some 300 MB; a part that holds another one whole is a mistake.
+    pub moved_rows_max: usize,
     // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
     pub quarantine_bytes: usize,
 }
@@ -39,6 +42,7 @@ impl WarehouseSettings {
             chunk_lines: 1_000_000,
             file_bytes_max: 16 << 30,
             keys_in_memory: 7 << 20,
+            moved_rows_max: 1_000_000,
             quarantine_bytes: 64 << 20,
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     feed::{self, DropFolder, Importer},
     guard::session::Sessions,
     ingest_service::IngestService,
-    lake::{Lake, TableName},
+    lake::Lake,
     settings::WarehouseSettings,
     warehouse_service::WarehouseService,
 };
@@ -51,7 +51,7 @@ impl Warehouse {
                 let contracts = Arc::new(Contracts::open(rows, clock.clone()).await?);
                 let lake = Arc::new(Lake::open(&settings.dir).await?);
                 let datasets = contracts.datasets();
-                let tables: Vec<_> = datasets.iter().map(|contract| (TableName::dataset(&contract.name), contract.table_schema())).collect();
+                let tables: Vec<_> = datasets.iter().flat_map(|contract| contract.tables()).collect();
                 lake.reconcile(&tables).await?;
                 let appender = Arc::new(Appender::open(lake, clock).await?);
                 let importer = Arc::new(Importer::open(&settings, contracts.clone(), appender.clone(), Handle::current()).await?);

@@ -3,7 +3,7 @@ use backplane_proto::ingest::v1::{AppendRequest, AppendResponse};
 use kernel_base::{CallContext, City, PrincipalId};
 use sha2::{Digest, Sha256};
 
-use super::{Batch, Change, Source, incoming};
+use super::{Batch, Change, Settled, Source, incoming};
 use crate::{
     contract::{DatasetContract, Visibility},
     error::WarehouseError,
@@ -39,7 +39,7 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
         city,
         feed: None,
         file: None,
-        change: Change::Add { rows, duplicates: 0, restates: None },
+        change: Change::Add { rows, duplicates: 0, aside: None, restates: None, settled: Settled::default() },
         quarantined: Vec::new(),
         resolved: Vec::new(),
     };

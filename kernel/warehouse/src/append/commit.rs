@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     iter,
     sync::{Arc, PoisonError},
 };
@@ -11,11 +12,11 @@ use datafusion::{
 };
 use kernel_base::{City, SOURCE};
 
-use super::{Appender, Batch, Change, Committed, Known, RowSource, keys, latest, tables};
+use super::{Appender, Batch, Change, Committed, Known, Moved, RowSource, keys, latest, tables};
 use crate::{
     contract::{CITY, DatasetContract, Mode},
     error::WarehouseError,
-    lake::{LakeTransaction, Staged, TableName, key_is_one_of},
+    lake::{LakeTransaction, RowKey, Staged, TableName, key_is_one_of},
     rows::{Cell, RowsBuilder, Value},
 };
 
@@ -55,7 +56,8 @@ impl Appender {
         let mut is_written = false;
         let table = TableName::dataset(&batch.dataset.name);
         // The first rows make their table, which two may not do at once; and beginning to write takes the catalog's lock, for which few rows are not worth a fight.
-        if let (Change::Add { rows, restates: None, .. }, Mode::Append, true) = (&batch.change, batch.dataset.mode, self.lake.is_there(&table))
+        if let (Change::Add { rows, restates: None, settled, .. }, Mode::Append, true) = (&batch.change, batch.dataset.mode, self.lake.is_there(&table))
+            && settled.is_nothing()
             && rows.num_rows() >= WRITTEN_AHEAD_ROWS_MIN
             && self.known(&batch.key).await?.is_none()
         {
@@ -91,6 +93,7 @@ impl Prepared<'_> {
             Change::Add { rows, .. } if is_written => StagedRows { rows: rows.num_rows() as u64, ..StagedRows::default() },
             _ => stage_rows(appender, &mut transaction, &batch, now).await?,
         };
+        stage_aside(&mut transaction, &batch, now).await?;
         stage_quarantine(&mut transaction, &batch, now).await?;
         stage_resolutions(&mut transaction, &batch, now).await?;
         let record = one_row(tables::batch(), record(&batch, &counts, now))?;
@@ -119,14 +122,16 @@ async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, 
     let contract = &batch.dataset;
     let (table, schema) = (TableName::dataset(&contract.name), contract.table_schema());
     match (&batch.change, contract.mode) {
-        (Change::Add { rows, restates, .. }, Mode::Append) => {
+        (Change::Add { rows, restates, settled, .. }, Mode::Append) => {
             let count = rows.num_rows() as u64;
-            let rows = with_hidden(&schema, rows, batch, now)?;
-            let removed = match restates {
-                None => transaction.append(&table, &schema, &[rows]).await.map(|()| 0)?,
-                Some(source) => transaction.replace(&table, &schema, &[rows], of_source(batch.city, source)).await?,
+            let added: Vec<RecordBatch> = iter::once(with_hidden(&schema, rows, batch, now)?).chain(rows_of(&settled.returning)).collect();
+            let restated = restates.iter().map(|source| of_source(batch.city, source));
+            let removed = match restated.chain(conditions(&settled.leaving)).reduce(Expr::or) {
+                None => transaction.append(&table, &schema, &added).await.map(|()| 0)?,
+                Some(removed) => transaction.replace(&table, &schema, &added, removed).await?,
             };
-            Ok(StagedRows { rows: count, unchanged: 0, removed })
+            // Those that are set aside did not leave with the restated file.
+            Ok(StagedRows { rows: count, unchanged: 0, removed: removed.saturating_sub(super::rows_of(&settled.leaving) as u64) })
         }
         // What a file restates of such a dataset is told by the keys.
         (Change::Add { rows, .. }, Mode::Latest) => {
@@ -140,11 +145,13 @@ async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, 
             }
             Ok(StagedRows { rows: merge.rows.num_rows() as u64, unchanged: merge.unchanged, removed: 0 })
         }
-        (Change::TakeBack { source, .. }, Mode::Append) => {
-            let removed = transaction.replace(&table, &schema, &[], of_source(batch.city, source)).await?;
-            Ok(StagedRows { removed, ..StagedRows::default() })
+        (Change::TakeBack { source, settled, .. }, Mode::Append) => {
+            let added: Vec<RecordBatch> = rows_of(&settled.returning).collect();
+            let rows = super::rows_of(&settled.returning) as u64;
+            let removed = transaction.replace(&table, &schema, &added, of_source(batch.city, source)).await?;
+            Ok(StagedRows { rows, unchanged: 0, removed })
         }
-        (Change::TakeBack { source, before_snapshot_id, gone }, Mode::Latest) => {
+        (Change::TakeBack { source, before_snapshot_id, gone, .. }, Mode::Latest) => {
             let replaced = latest::Replaced { source, snapshot_id: *before_snapshot_id, gone };
             let before = latest::before(appender.lake(), transaction, contract, batch.city, replaced).await?;
             let rows = before.num_rows() as u64;
@@ -152,6 +159,35 @@ async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, 
             Ok(StagedRows { rows, unchanged: 0, removed })
         }
     }
+}
+
+/// Keeps the table of rows that do not count: those of this batch and of other parts come, those of the file that leaves go, and those that count from now on.
+async fn stage_aside(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<(), WarehouseError> {
+    let (table, schema) = (TableName::aside(&batch.dataset.name), batch.dataset.table_schema());
+    let (own, leaves, settled) = match &batch.change {
+        Change::Add { aside, restates, settled, .. } => (aside.as_ref(), restates.as_ref(), settled),
+        Change::TakeBack { source, settled, .. } => (None, Some(source), settled),
+    };
+    let own = own.map(|rows| with_hidden(&schema, rows, batch, now)).transpose()?;
+    let added: Vec<RecordBatch> = own.into_iter().chain(rows_of(&settled.leaving)).collect();
+    let leaves = leaves.map(|source| of_source(batch.city, source));
+    match leaves.into_iter().chain(conditions(&settled.returning)).reduce(Expr::or) {
+        None => transaction.append(&table, &schema, &added).await,
+        Some(removed) => transaction.replace(&table, &schema, &added, removed).await.map(drop),
+    }
+}
+
+fn rows_of(moved: &[Moved]) -> impl Iterator<Item = RecordBatch> {
+    moved.iter().flat_map(|moved| moved.rows.iter().cloned())
+}
+
+fn conditions(moved: &[Moved]) -> impl Iterator<Item = Expr> {
+    moved.iter().map(|moved| moved.condition.clone())
+}
+
+/// Those rows of a file that have one of these keys.
+pub(crate) fn of_keys(contract: &DatasetContract, city: City, source: &RowSource, keys: Arc<HashSet<RowKey>>) -> Expr {
+    of_source(city, source).and(key_is_one_of(&key_columns(contract), keys))
 }
 
 /// The rows of a file. The city is there to skip files by.

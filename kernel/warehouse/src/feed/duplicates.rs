@@ -73,6 +73,11 @@ impl Duplicates {
         Ok(first_ones.into())
     }
 
+    /// Whether a row with the key is there.
+    pub(super) fn holds(&self, key: KeyDigest) -> Result<bool, WarehouseError> {
+        Ok(self.newest.contains(&key) || self.is_earlier(key)?)
+    }
+
     fn is_earlier(&self, key: KeyDigest) -> Result<bool, WarehouseError> {
         if !self.filter.may_hold(key) {
             return Ok(false);
@@ -267,6 +272,9 @@ mod tests {
                 let keys: Vec<KeyDigest> = numbers.iter().map(|number| digest(*number)).collect();
                 let expected: BooleanArray = numbers.iter().map(|number| Some(seen.insert(*number))).collect();
                 prop_assert_eq!(duplicates.first_ones("a.txt", &keys).unwrap(), expected);
+            }
+            for number in 0..3_000 {
+                prop_assert_eq!(duplicates.holds(digest(number)).unwrap(), seen.contains(&number));
             }
             // Their files have no names, so that nothing is left behind.
             prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -6,7 +6,6 @@ use std::sync::{
 use arrow_array::{BooleanArray, RecordBatch, cast::AsArray, types::TimestampMicrosecondType};
 use arrow_select::filter::filter_record_batch;
 use backplane_proto::ingest::v1::ImportProgress;
-use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
@@ -15,21 +14,20 @@ use tokio::{
 
 use super::{
     FeedContract, control_file,
-    duplicates::{Duplicates, stored_keys},
     file_reader::{Chunk, Counts, FileReader, FileText, Origin, open_text},
     import::{ImportState, Importer, hex, signed},
     in_order::{EarlierFailed, InOrder},
     inbox::Uploaded,
     numbers::NumberIndex,
+    parts::{Judged, Parts},
     session::{Sessions, with_sessions},
     slices::{FileKey, FileRecord, Slice, is_nothing},
     taken::Taken,
     text_chunks::TextChunk,
 };
 use crate::{
-    append::{Batch, Change, Committed, FileRange, Quarantined, RowSource, Source, incoming::declared_schema, of_source},
+    append::{Batch, Change, Committed, FileRange, Quarantined, RowSource, Settled, Source, incoming::declared_schema},
     error::WarehouseError,
-    lake::TableName,
 };
 
 // Limit: below this many rows a share of bad ones says nothing; the end of the file is always judged.
@@ -64,7 +62,8 @@ struct Restated {
 /// What the chunks so far tell of the later ones.
 struct Seen {
     sessions: Sessions,
-    duplicates: Duplicates,
+    /// Until the last chunk, with which the other parts are settled.
+    parts: Option<Parts>,
     counts: Counts,
 }
 
@@ -74,6 +73,7 @@ struct Placed {
     last_line: u64,
     is_last: bool,
     rows: RecordBatch,
+    aside: Option<RecordBatch>,
     duplicates: u64,
     quarantined: Vec<Quarantined>,
 }
@@ -90,7 +90,7 @@ impl FileImport {
         let covered = if file.as_ref().is_some_and(|file| file.is_live) { importer.taken(uploaded).await?.covered } else { 0 };
         let live = importer.slices.live(&origin.feed.name, origin.slice).filter(|sha256| *sha256 != key.sha256);
         let numbers = if origin.feed.resolves_numbers() { importer.numbers().await? } else { Arc::new(NumberIndex::default()) };
-        let duplicates = importer.keys_of_slice(&origin, false).await?;
+        let parts = importer.parts(&origin.feed, origin.slice, &origin.file_name, None).await?;
         let (path, visitors, opened) = (importer.inbox.data(uploaded), importer.visitors.clone(), origin.clone());
         let (bytes_max, limits) = (importer.file_bytes_max, importer.limits);
         let opening = importer.engine().spawn_blocking(move || {
@@ -106,7 +106,7 @@ impl FileImport {
             covered,
             restates: live.map(|sha256| Restated { source: row_source(&origin.feed.name, origin.slice, &sha256), sha256 }),
             key,
-            seen: Mutex::new(Seen { sessions: Sessions::default(), duplicates, counts: Counts::default() }),
+            seen: Mutex::new(Seen { sessions: Sessions::default(), parts: Some(parts), counts: Counts::default() }),
             taken: Mutex::default(),
             in_sequence: InOrder::new(),
             commits: InOrder::new(),
@@ -175,7 +175,8 @@ impl FileImport {
         let (first_line, lines_read, is_last) = (placed.first_line, placed.last_line, placed.is_last);
         // What an import that was interrupted had committed is not committed again.
         if first_line <= lines_read {
-            self.commit(index, self.batch(placed), is_last).await?;
+            let settled = if is_last { self.settle().await? } else { Settled::default() };
+            self.commit(index, self.batch(placed, settled), is_last).await?;
         } else {
             self.commits.turn(index).await?.pass();
         }
@@ -216,8 +217,9 @@ impl FileImport {
     async fn take_nothing(&self) -> Result<(), Stopped> {
         control_file::check_rows(&self.uploaded, 0)?;
         let rows = RecordBatch::new_empty(declared_schema(&self.reader.origin().feed.dataset));
-        let nothing = Placed { first_line: 1, last_line: 0, is_last: true, rows, duplicates: 0, quarantined: Vec::new() };
-        self.commit(0, self.batch(nothing), true).await
+        let nothing = Placed { first_line: 1, last_line: 0, is_last: true, rows, aside: None, duplicates: 0, quarantined: Vec::new() };
+        let settled = self.settle().await?;
+        self.commit(0, self.batch(nothing, settled), true).await
     }
 
     /// Judges the file as far as it was read, and leaves out the rows that are there: duplicates, and those of an import that was interrupted.
@@ -235,25 +237,36 @@ impl FileImport {
         }
         let rows = with_sessions(&origin.feed, chunk.rows, &chunk.lines, Some(&mut seen.sessions))?;
         let is_new = |line: &u64| *line > self.covered;
-        let mut kept: BooleanArray = chunk.lines.iter().map(|line| Some(is_new(line))).collect();
-        let mut duplicates = 0;
-        if origin.feed.drops_duplicates {
-            let first_ones = seen.duplicates.first_ones(&origin.file_name, &chunk.keys)?;
-            duplicates = (0..kept.len()).filter(|row| kept.value(*row) && !first_ones.value(*row)).count() as u64;
-            kept = (0..kept.len()).map(|row| Some(kept.value(row) && first_ones.value(row))).collect();
-        }
-        let is_whole = kept.true_count() == kept.len();
-        let rows = if is_whole { rows } else { filter_record_batch(&rows, &kept).map_err(WarehouseError::broken)? };
+        let new: BooleanArray = chunk.lines.iter().map(|line| Some(is_new(line))).collect();
+        let judged = match &mut seen.parts {
+            Some(parts) if origin.feed.drops_duplicates => parts.judge(&chunk.keys)?,
+            _ => Judged::all_count(new.len()),
+        };
+        let judged = judged.among(&new)?;
+        let duplicates = (new.true_count() - judged.counts.true_count() - judged.aside.true_count()) as u64;
+        let aside = judged.set_aside(&rows)?;
+        let is_whole = judged.counts.true_count() == judged.counts.len();
+        let rows = if is_whole { rows } else { filter_record_batch(&rows, &judged.counts).map_err(WarehouseError::broken)? };
         let quarantined = chunk.quarantined.into_iter().filter(|bad| is_new(&bad.line)).collect();
         let first_line = chunk.first_line.max(self.covered + 1);
-        Ok(Placed { first_line, last_line: chunk.last_line, is_last: chunk.is_last, rows, duplicates, quarantined })
+        Ok(Placed { first_line, last_line: chunk.last_line, is_last: chunk.is_last, rows, aside, duplicates, quarantined })
     }
 
-    fn batch(&self, placed: Placed) -> Batch {
+    /// With the last chunk all keys of the file are known.
+    async fn settle(&self) -> Result<Settled, WarehouseError> {
+        let parts = self.seen.lock().unwrap_or_else(PoisonError::into_inner).parts.take();
+        match parts {
+            Some(parts) => self.importer.settle(parts).await,
+            None => Ok(Settled::default()),
+        }
+    }
+
+    fn batch(&self, placed: Placed, settled: Settled) -> Batch {
         let Origin { feed, slice, endings, .. } = self.reader.origin();
         let Uploaded { file_name, sha256, principal, period, part, .. } = &self.uploaded;
         let again = if *endings == 0 { String::new() } else { format!("/{endings}") };
-        let records = (placed.rows.num_rows() + placed.quarantined.len()) as u64 + placed.duplicates;
+        let aside = placed.aside.as_ref().map_or(0, RecordBatch::num_rows);
+        let records = (placed.rows.num_rows() + aside + placed.quarantined.len()) as u64 + placed.duplicates;
         // Days without a record have the same bytes.
         let of_slice = if is_nothing(placed.first_line, placed.is_last, records) { format!("/{slice}") } else { String::new() };
         let key = format!("file/{}/{}/{sha256}/{}{of_slice}{again}", feed.name, slice.city, placed.first_line);
@@ -277,7 +290,7 @@ impl FileImport {
                 period: period.clone(),
                 part: *part,
             }),
-            change: Change::Add { rows: placed.rows, duplicates: placed.duplicates, restates },
+            change: Change::Add { rows: placed.rows, duplicates: placed.duplicates, aside: placed.aside, restates, settled },
             quarantined: placed.quarantined,
             resolved: Vec::new(),
         }
@@ -363,25 +376,4 @@ pub(super) fn newest_at(feed: &FeedContract, rows: &RecordBatch) -> Option<i64> 
 pub(super) fn row_source(feed: &str, slice: Slice, sha256: &str) -> RowSource {
     let period = slice.period.map_or_else(|| "-".to_owned(), |period| period.to_string());
     RowSource::file(feed, &period, slice.part, sha256)
-}
-
-impl Importer {
-    /// The keys that the slice's period has in its other parts, and with `own` in the file itself, where the feed drops duplicates: a row may be there once.
-    pub(super) async fn keys_of_slice(&self, origin: &Origin, own: bool) -> Result<Duplicates, WarehouseError> {
-        let mut duplicates = Duplicates::new(self.inbox.dir().to_owned(), self.keys_in_memory);
-        if !origin.feed.drops_duplicates {
-            return Ok(duplicates);
-        }
-        let contract = &origin.feed.dataset;
-        let columns: Vec<&str> = contract.key.iter().map(String::as_str).collect();
-        for (key, file) in self.slices.same_period(&origin.feed.name, origin.slice, &origin.sha256, own) {
-            let source = row_source(&origin.feed.name, file.slice, &key.sha256);
-            let (lake, table) = (self.appender.lake(), TableName::dataset(&contract.name));
-            let mut rows = lake.stream(lake.newest(), &table, Some(of_source(origin.slice.city, &source)), &columns).await?;
-            while let Some(batch) = rows.try_next().await? {
-                tokio::task::block_in_place(|| duplicates.add(&origin.file_name, &stored_keys(batch.columns())?))?;
-            }
-        }
-        Ok(duplicates)
-    }
 }

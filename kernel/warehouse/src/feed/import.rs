@@ -51,6 +51,7 @@ pub(crate) struct Importer {
     pub(super) slices: Slices,
     pub(super) file_bytes_max: u64,
     pub(super) keys_in_memory: usize,
+    pub(super) moved_rows_max: usize,
     pub(super) quarantine_bytes: usize,
     /// Replays that have a page of text in memory.
     pub(super) replays: Semaphore,
@@ -118,6 +119,7 @@ impl Importer {
             visitors: VisitorKey::open(&settings.dir.join("visitor.key"))?,
             file_bytes_max: settings.file_bytes_max,
             keys_in_memory: settings.keys_in_memory,
+            moved_rows_max: settings.moved_rows_max,
             quarantine_bytes: settings.quarantine_bytes,
             replays: Semaphore::new(REPLAYS_MAX),
             replay_waits: AtomicBool::new(false),

@@ -23,7 +23,7 @@ use super::{
     slices::FileKey,
 };
 use crate::{
-    append::{Batch, Change, FileRange, Source, incoming::declared_schema},
+    append::{Batch, Change, FileRange, Settled, Source, incoming::declared_schema},
     error::WarehouseError,
 };
 
@@ -218,12 +218,15 @@ impl Importer {
             return Ok(0);
         }
         let mut rows = concat_batches(&declared_schema(&feed.dataset), readable.iter().map(|row| &row.row)).map_err(WarehouseError::broken)?;
-        let mut duplicates = 0;
+        let (mut duplicates, mut aside, mut settled) = (0, None, Settled::default());
         if feed.drops_duplicates {
             let keys: Vec<KeyDigest> = readable.iter().filter_map(|row| row.key).collect();
-            let first_ones = self.keys_of_slice(&origin, true).await?.first_ones(&origin.file_name, &keys)?;
-            duplicates = (keys.len() - first_ones.true_count()) as u64;
-            rows = filter_record_batch(&rows, &first_ones).map_err(WarehouseError::broken)?;
+            let mut parts = self.parts(feed, origin.slice, &origin.file_name, Some(&origin.sha256)).await?;
+            let judged = parts.judge(&keys)?;
+            duplicates = (keys.len() - judged.counts.true_count() - judged.aside.true_count()) as u64;
+            aside = judged.set_aside(&rows)?;
+            rows = filter_record_batch(&rows, &judged.counts).map_err(WarehouseError::broken)?;
+            settled = self.settle(parts).await?;
         }
         let ids: Vec<String> = readable.into_iter().map(|row| row.quarantine_id).collect();
         let taken = ids.len() as u64;
@@ -246,7 +249,7 @@ impl Importer {
                 period: origin.slice.period.map(|period| period.to_string()),
                 part: origin.slice.part,
             }),
-            change: Change::Add { rows, duplicates, restates: None },
+            change: Change::Add { rows, duplicates, aside, restates: None, settled },
             quarantined: Vec::new(),
             resolved: ids,
         };

@@ -94,6 +94,7 @@ impl Importer {
     async fn take_back(&self, feed: &Arc<FeedContract>, key: &FileKey, file: &TakenFile, principal: &str) -> Result<Committed, WarehouseError> {
         let _one_at_a_time = self.retracting.lock().await;
         let resolved = self.waiting_ids(key).await?;
+        let settled = self.settle(self.parts(feed, file.slice, &file.file_name, None).await?).await?;
         let mut gone = Gone::default();
         for (key, file) in self.slices.taken_back(key.city) {
             let first_snapshot_ids = file.first_snapshot_ids_before.into_iter().chain([file.first_snapshot_id]);
@@ -117,7 +118,7 @@ impl Importer {
                 period: file.slice.period.map(|period| period.to_string()),
                 part: file.slice.part,
             }),
-            change: Change::TakeBack { source: row_source(&feed.name, file.slice, &key.sha256), before_snapshot_id: file.first_snapshot_id - 1, gone },
+            change: Change::TakeBack { source: row_source(&feed.name, file.slice, &key.sha256), before_snapshot_id: file.first_snapshot_id - 1, gone, settled },
             quarantined: Vec::new(),
             resolved,
             newest_at: None,

@@ -227,13 +227,12 @@ impl Slices {
         known.files.keys().map(|id| id.key.city).filter(|city| *city != City::PROVINCE).collect()
     }
 
-    /// The files that hold rows of the same city and period as a file of this digest and slice: the other parts, and with `own` the file itself.
-    pub(super) fn same_period(&self, feed: &str, slice: Slice, sha256: &str, own: bool) -> Vec<(FileKey, TakenFile)> {
+    /// The files that count of the other parts of a slice's period: their slices, and their digests.
+    pub(super) fn other_parts(&self, feed: &str, slice: Slice) -> Vec<(Slice, String)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_other_part = |other: Slice| other.period.is_some() && other.period == slice.period && other.part != slice.part;
-        let is_meant = |id: &FileId, file: &TakenFile| is_other_part(file.slice) || (own && id.key.sha256 == sha256);
         let of_city = known.files.iter().filter(|(id, file)| file.is_live && id.key.feed == feed && id.key.city == slice.city);
-        of_city.filter(|(id, file)| is_meant(id, file)).map(|(id, file)| (id.key.clone(), file.clone())).collect()
+        of_city.filter(|(_, file)| is_other_part(file.slice)).map(|(id, file)| (file.slice, id.key.sha256.clone())).collect()
     }
 
     /// When the newest file of a city's period came, whichever part it is, microseconds since 1970.

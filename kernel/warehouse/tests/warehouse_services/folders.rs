@@ -31,8 +31,6 @@ struct Contract {
     encoding: String,
     #[serde(default)]
     compression: String,
-    #[serde(default)]
-    drops_duplicates: bool,
 }
 
 /// A feed's folder: its ugly file, and what is said of it.
@@ -58,10 +56,6 @@ impl Folder {
 
     pub(crate) fn has_header(&self) -> bool {
         self.contract.format == "csv"
-    }
-
-    pub(crate) fn drops_duplicates(&self) -> bool {
-        self.contract.drops_duplicates
     }
 
     /// A file of the feed with so many rows.

@@ -13,6 +13,7 @@ mod isolation;
 mod kernel;
 mod latest;
 mod numbers;
+mod parts;
 mod platform;
 mod query;
 mod restart;

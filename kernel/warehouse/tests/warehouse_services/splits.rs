@@ -132,8 +132,7 @@ async fn found(kernel: &Kernel, folder: &Folder) -> (Vec<String>, BTreeSet<(Stri
     (rows, waiting.into_iter().map(|row| (row.column, row.reason, row.raw_text)).collect())
 }
 
-/// Every feed's ugly file cut into pieces of its own, as an extract that is sent in parts. They come in any order; those of a feed that drops duplicates in
-/// theirs, since of two rows with one key the first to come stays.
+/// Every feed's ugly file cut into pieces of its own, as an extract that is sent in parts, in any order.
 async fn split_differs(feed: String) -> String {
     let whole = folders::lenient_kernel(&feed).await;
     let folder = Folder::read(&whole, &feed).await;
@@ -158,10 +157,7 @@ async fn split_differs(feed: String) -> String {
                 folder.sent(&format!("{stem}.{:02}{suffix}", part + 1), &text, rows)
             })
             .collect();
-        let mut sent: Vec<usize> = order.iter().map(|part| part.index(parts.len())).chain(0..parts.len()).collect();
-        if folder.drops_duplicates() {
-            sent.sort_unstable();
-        }
+        let sent: Vec<usize> = order.iter().map(|part| part.index(parts.len())).chain(0..parts.len()).collect();
         for part in &sent {
             kernel.send(&province(), &parts[*part]).await.unwrap();
         }
