@@ -107,6 +107,9 @@ pub(super) async fn try_feed(arguments: TryArguments) -> anyhow::Result<()> {
         return output::json("backplane.ingest.v1.TryFeedResponse", &answer);
     }
     say(format!("{} records: {} good, {} bad; nothing was written", answer.records, answer.rows_good, answer.records - answer.rows_good));
+    if answer.is_cut {
+        say("the sample holds more than 64 MiB of text: only its beginning was read");
+    }
     if !answer.ipc.is_empty() {
         // A look, not a listing.
         const SHOWN: usize = 10;

@@ -27,7 +27,7 @@ use crate::{
 const SAMPLE_BYTES_MAX: usize = 1 << 20;
 const ROWS_MAX: usize = 1_000;
 
-// Limit: text that a compressed sample may hold.
+// Limit: text of a compressed sample that is read, as the contract of TryFeed says.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 
 /// Reads a sample by a contract and writes nothing.
@@ -40,10 +40,11 @@ pub(crate) async fn try_feed(importer: &Importer, request: TryFeedRequest) -> Re
     let numbers = if feed.resolves_numbers() { importer.numbers().await? } else { Arc::default() };
     let (origin, visitors) = (origin(feed, &request)?, importer.visitors.clone());
     let reading = importer.engine().spawn_blocking(move || {
-        let sample = text(&origin, &request)?;
+        let (sample, is_cut) = text(&origin, &request)?;
         let limits = ChunkLimits { bytes_max: usize::MAX, lines_max: u64::MAX };
         let mut text = FileText::new(&origin, Box::new(Cursor::new(sample)), limits)?;
-        answer(FileReader::open(origin, &mut text, visitors, numbers)?, &mut text)
+        let answer = answer(FileReader::open(origin, &mut text, visitors, numbers)?, &mut text)?;
+        Ok(TryFeedResponse { is_cut, ..answer })
     });
     reading.await.map_err(WarehouseError::broken)?
 }
@@ -64,10 +65,10 @@ fn origin(feed: Arc<FeedContract>, request: &TryFeedRequest) -> Result<Origin, W
     Ok(Origin { feed, slice, file_name: request.file_name.clone(), sha256, endings: 0 })
 }
 
-/// The sample's text. Of the beginning of a longer file the last line, which is cut off somewhere, is left out.
-fn text(origin: &Origin, request: &TryFeedRequest) -> Result<Vec<u8>, WarehouseError> {
+/// The sample's text, and whether it goes on beyond the limit. Of the beginning of a longer text the last line, which is cut off somewhere, is left out.
+fn text(origin: &Origin, request: &TryFeedRequest) -> Result<(Vec<u8>, bool), WarehouseError> {
     let mut bytes = Vec::new();
-    let read = decompressed(origin.feed.compression, Cursor::new(request.sample.to_vec())).take(TEXT_BYTES_MAX).read_to_end(&mut bytes);
+    let read = decompressed(origin.feed.compression, Cursor::new(request.sample.to_vec())).take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes);
     match read {
         Err(error) if !(request.is_beginning && error.kind() == io::ErrorKind::UnexpectedEof) => {
             let problem = format!("the sample is no sound {} file ({error})", if origin.feed.compression == Compression::Gzip { "gzip" } else { "text" });
@@ -75,10 +76,11 @@ fn text(origin: &Origin, request: &TryFeedRequest) -> Result<Vec<u8>, WarehouseE
         }
         _ => {}
     }
-    if request.is_beginning {
+    let is_cut = bytes.len() as u64 > TEXT_BYTES_MAX;
+    if request.is_beginning || is_cut {
         bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
     }
-    Ok(bytes)
+    Ok((bytes, is_cut))
 }
 
 fn answer(reader: FileReader, text: &mut FileText) -> Result<TryFeedResponse, WarehouseError> {
@@ -91,6 +93,7 @@ fn answer(reader: FileReader, text: &mut FileText) -> Result<TryFeedResponse, Wa
     let mut ipc = StreamWriter::try_new(Vec::new(), &shown.schema()).map_err(WarehouseError::broken)?;
     ipc.write(&shown).map_err(WarehouseError::broken)?;
     Ok(TryFeedResponse {
+        is_cut: false,
         records: signed(chunk.counts.records),
         rows_good: signed(rows.num_rows() as u64),
         ipc: ipc.into_inner().map_err(WarehouseError::broken)?.into(),

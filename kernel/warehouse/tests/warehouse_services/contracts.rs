@@ -283,6 +283,11 @@ async fn a_contract_is_tried_on_a_sample_and_nothing_is_written() {
     let many: String = (0..20_000).map(|row| usage(number(1 + row % 9), &format!("p{}", row * 7_919 % 20_011), "20260102", row)).collect();
     let mut beginning = gzip(many.as_bytes());
     beginning.truncate(beginning.len() / 2);
+    assert!(!answer.is_cut);
+    // A megabyte of gzip may hold a gigabyte.
+    let line = usage(number(1), "p", "20260102", 1);
+    let large = kernel.try_feed(sample("misc.usage", name, gzip(line.repeat((65 << 20) / line.len()).as_bytes()))).await.unwrap();
+    assert_eq!((large.is_cut, large.records), (true, ((64 << 20) / line.len()) as i64));
     let cut = kernel.try_feed(TryFeedRequest { is_beginning: true, ..sample("misc.usage", name, beginning.clone()) }).await.unwrap();
     assert!(cut.rows_good > 1_000 && cut.rows_good == cut.records && cut.bad.is_empty(), "{} of {}: {:?}", cut.rows_good, cut.records, cut.bad.first());
     assert_eq!(shown(&cut).len(), 1_000, "the first of them are shown");
