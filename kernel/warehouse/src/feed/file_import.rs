@@ -86,11 +86,15 @@ impl FileImport {
         state: &watch::Sender<ImportState>,
     ) -> Result<FileImport, WarehouseError> {
         let key = uploaded.key()?;
-        let file = importer.slices.file(&key, origin.slice);
-        let covered = if file.as_ref().is_some_and(|file| file.is_live) { importer.taken(uploaded).await?.covered } else { 0 };
+        let covered = match importer.slices.file(&key, origin.slice) {
+            Some(file) if file.is_live => importer.taken(uploaded).await?.covered,
+            _ => 0,
+        };
         let live = importer.slices.live(&origin.feed.name, origin.slice).filter(|sha256| *sha256 != key.sha256);
         let numbers = if origin.feed.resolves_numbers() { importer.numbers().await? } else { Arc::new(NumberIndex::default()) };
-        let parts = importer.parts(&origin.feed, origin.slice, &origin.file_name, None).await?;
+        // Of rows that are in, some may have come from quarantine.
+        let own = Some(key.sha256.as_str()).filter(|_| covered > 0);
+        let parts = importer.parts(&origin.feed, origin.slice, &origin.file_name, own).await?;
         let (path, visitors, opened) = (importer.inbox.data(uploaded), importer.visitors.clone(), origin.clone());
         let (bytes_max, limits) = (importer.file_bytes_max, importer.limits);
         let opening = importer.engine().spawn_blocking(move || {

@@ -226,7 +226,11 @@ impl Importer {
             duplicates = (keys.len() - judged.counts.true_count() - judged.aside.true_count()) as u64;
             aside = judged.set_aside(&rows)?;
             rows = filter_record_batch(&rows, &judged.counts).map_err(WarehouseError::broken)?;
-            settled = self.settle(parts).await?;
+            // One that is not in to its end settles with the other parts when it is.
+            let key = FileKey { feed: feed.name.clone(), city: origin.slice.city, sha256: origin.sha256.clone() };
+            if self.slices.file(&key, origin.slice).is_some_and(|file| file.is_complete) {
+                settled = self.settle(parts).await?;
+            }
         }
         let ids: Vec<String> = readable.into_iter().map(|row| row.quarantine_id).collect();
         let taken = ids.len() as u64;

@@ -94,7 +94,9 @@ impl Importer {
     async fn take_back(&self, feed: &Arc<FeedContract>, key: &FileKey, file: &TakenFile, principal: &str) -> Result<Committed, WarehouseError> {
         let _one_at_a_time = self.retracting.lock().await;
         let resolved = self.waiting_ids(key).await?;
-        let settled = self.settle(self.parts(feed, file.slice, &file.file_name, None).await?).await?;
+        // A file that was refused while it came in leaves the one before it, whose keys still count.
+        let standing = self.slices.live(&feed.name, file.slice).filter(|sha256| *sha256 != key.sha256);
+        let settled = self.settle(self.parts(feed, file.slice, &file.file_name, standing.as_deref()).await?).await?;
         let mut gone = Gone::default();
         for (key, file) in self.slices.taken_back(key.city) {
             let first_snapshot_ids = file.first_snapshot_ids_before.into_iter().chain([file.first_snapshot_id]);

@@ -227,11 +227,11 @@ impl Slices {
         known.files.keys().map(|id| id.key.city).filter(|city| *city != City::PROVINCE).collect()
     }
 
-    /// The files that count of the other parts of a slice's period: their slices, and their digests.
+    /// The files that stand for the other parts of a slice's period: their slices, and their digests. One that is not in to its end is none of them.
     pub(super) fn other_parts(&self, feed: &str, slice: Slice) -> Vec<(Slice, String)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_other_part = |other: Slice| other.period.is_some() && other.period == slice.period && other.part != slice.part;
-        let of_city = known.files.iter().filter(|(id, file)| file.is_live && id.key.feed == feed && id.key.city == slice.city);
+        let of_city = known.files.iter().filter(|(id, file)| file.is_live && file.is_complete && id.key.feed == feed && id.key.city == slice.city);
         of_city.filter(|(_, file)| is_other_part(file.slice)).map(|(id, file)| (file.slice, id.key.sha256.clone())).collect()
     }
 

@@ -7,7 +7,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-use backplane_proto::ingest::v1::{ReplayQuarantineRequest, RetractFileRequest, RetractFileResponse};
+use backplane_proto::ingest::v1::{ImportFileRequest, ReplayQuarantineRequest, RetractFileRequest, RetractFileResponse, import_file_request};
 use tonic::Status;
 
 use crate::{
@@ -53,7 +53,9 @@ fn counting(parts: &BTreeMap<usize, Vec<Row>>) -> Vec<String> {
     for (customer, product, events) in parts.values().flatten() {
         first.entry((*customer, *product)).or_insert(*events);
     }
-    first.into_iter().map(|((customer, product), events)| format!("{customer}|p{product}|{events}")).collect()
+    let mut rows: Vec<String> = first.into_iter().map(|((customer, product), events)| format!("{customer}|p{product}|{events}")).collect();
+    rows.sort();
+    rows
 }
 
 /// The kernel with small chunks and few keys in memory, so that most files take several commits and most keys are looked up on disk.
@@ -76,8 +78,10 @@ async fn take_back(kernel: &Kernel, day: usize, part: usize) -> Result<RetractFi
 }
 
 async fn of_day(kernel: &Kernel, day: usize) -> Vec<String> {
-    let sql = format!("select customer_id, product_id, events from usage where day = '2026-01-{day:02}' order by 1, 2, 3");
-    kernel.table(&city_caller("440600"), &sql).await
+    let sql = format!("select customer_id, product_id, events from usage where day = '2026-01-{day:02}'");
+    let mut rows = kernel.table(&city_caller("440600"), &sql).await;
+    rows.sort();
+    rows
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,4 +173,54 @@ async fn a_part_that_would_move_more_rows_than_are_held_is_refused_and_changes_n
     take_back(&kernel, 2, 2).await.unwrap();
     take_back(&kernel, 2, 1).await.unwrap();
     assert!(of_day(&kernel, 2).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_refused_while_it_comes_in_leaves_the_other_parts_as_they_were() {
+    let (kernel, foshan) = (kernel().await, city_caller("440600"));
+    kernel.send(&foshan, &part_of_day(2, 1, &[(1, 1, 1), (2, 1, 2)])).await.unwrap();
+    kernel.send(&foshan, &part_of_day(2, 2, &[(1, 1, 10), (3, 1, 30)])).await.unwrap();
+    let before = of_day(&kernel, 2).await;
+    assert_eq!(before, ["1|p1|1", "2|p1|2", "3|p1|30"]);
+    let good: String = (4..=9).map(|customer| usage(number(customer), "p1", "20260102", customer)).collect();
+    let bad = usage(number(1), "p1", "20260230", 1).repeat(9);
+    let too_bad = Sent::new("misc.usage.440600.20260102.01.txt.gz", &format!("{good}{bad}"));
+    assert_eq!(reason(&kernel.send(&foshan, &too_bad).await.unwrap_err()), "FILE_TOO_BAD");
+    assert_eq!(of_day(&kernel, 2).await, before, "what was in of it went, and the part before it stands");
+    take_back(&kernel, 2, 1).await.unwrap();
+    assert_eq!(of_day(&kernel, 2).await, ["1|p1|10", "3|p1|30"]);
+}
+
+/// The import of a part is interrupted, others come, and it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_whose_import_was_interrupted_counts_beside_those_that_came_meanwhile() {
+    let foshan = city_caller("440600");
+    let row = |at: u64, events: u64| (1 + at % 9, at / 9, events);
+    let interrupted: Vec<Row> = (0..300).map(|at| row(at, 1_000 + at)).collect();
+    for part in [1, 3] {
+        let kernel = kernel().await.restarted(|settings| (settings.chunk_lines, settings.keys_in_memory) = (1, 50)).await;
+        // Of the part itself an earlier file is there, with keys that it lacks.
+        let earlier: Vec<Row> = (290..310).map(|at| row(at, 5_000 + at)).collect();
+        kernel.send(&foshan, &part_of_day(2, part, &earlier)).await.unwrap();
+        let sent = part_of_day(2, part, &interrupted);
+        let parts = [import_file_request::Part::Header(sent.header()), import_file_request::Part::Chunk(sent.bytes.clone().into())];
+        let requests = parts.map(|part| ImportFileRequest { part: Some(part) });
+        // The answers are dropped at once: the upload is complete, so the import goes on.
+        drop(kernel.ingest(&foshan).import_file(tokio_stream::iter(requests)).await.unwrap());
+        while kernel.statuses(&foshan, "misc.usage").await[0].rows_taken < 40 {
+            tokio::task::yield_now().await;
+        }
+        let kernel = kernel.restarted(|settings| settings.chunk_lines = 100).await;
+        let meanwhile: Vec<Row> = (0..305).step_by(2).map(|at| row(at, 9_000 + at)).collect();
+        kernel.send(&foshan, &part_of_day(2, 2, &meanwhile)).await.unwrap();
+        let mut parts = BTreeMap::from([(2, meanwhile), (part, earlier)]);
+        assert_eq!(of_day(&kernel, 2).await, counting(&parts), "part {part} is not in to its end");
+        assert_eq!(kernel.warehouse.resume_imports().await.unwrap(), 1);
+        assert!(kernel.send(&foshan, &sent).await.is_ok(), "waits for the import that goes on");
+        parts.insert(part, interrupted.clone());
+        assert_eq!(of_day(&kernel, 2).await, counting(&parts), "part {part} is in");
+        take_back(&kernel, 2, 2).await.unwrap();
+        parts.remove(&2);
+        assert_eq!(of_day(&kernel, 2).await, counting(&parts), "part {part} alone");
+    }
 }
