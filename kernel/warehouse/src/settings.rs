@@ -13,9 +13,9 @@ pub struct WarehouseSettings {
     // Limit: size of one feed file, as it is sent and unpacked. A province's busiest portal writes about 1 GiB a day; a file of all cities for a month has ten; one beyond this is a mistake and would fill the inbox.
     pub file_bytes_max: u64,
     // Limit: keys of a slice that are held in memory to tell its duplicates, 16 bytes each and as many places as fill 2^23 of a hash table; earlier ones are on disk.
-    // As many again of the parts below it.
+    // As many again of the other parts of its period.
     pub keys_in_memory: usize,
-    // Limit: rows of other parts that the change of one sets aside or brings back. They are held in memory, some 300 MB; a part that holds another one whole is a mistake.
+    // Limit: rows of other parts that the change of one sets aside or brings back. They are held in memory, with their keys some 500 MB; a part that holds another one whole is a mistake.
     pub moved_rows_max: usize,
     // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
     pub quarantine_bytes: usize,

@@ -148,8 +148,9 @@ async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, 
         (Change::TakeBack { source, settled, .. }, Mode::Append) => {
             let added: Vec<RecordBatch> = rows_of(&settled.returning).collect();
             let rows = super::rows_of(&settled.returning) as u64;
-            let removed = transaction.replace(&table, &schema, &added, of_source(batch.city, source)).await?;
-            Ok(StagedRows { rows, unchanged: 0, removed })
+            let leaves = conditions(&settled.leaving).fold(of_source(batch.city, source), Expr::or);
+            let removed = transaction.replace(&table, &schema, &added, leaves).await?;
+            Ok(StagedRows { rows, unchanged: 0, removed: removed.saturating_sub(super::rows_of(&settled.leaving) as u64) })
         }
         (Change::TakeBack { source, before_snapshot_id, gone, .. }, Mode::Latest) => {
             let replaced = latest::Replaced { source, snapshot_id: *before_snapshot_id, gone };

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     FeedContract, control_file,
+    duplicates::KeyDigest,
     file_reader::{Chunk, Counts, FileReader, FileText, Origin, open_text},
     import::{ImportState, Importer, hex, signed},
     in_order::{EarlierFailed, InOrder},
@@ -242,15 +243,16 @@ impl FileImport {
         let rows = with_sessions(&origin.feed, chunk.rows, &chunk.lines, Some(&mut seen.sessions))?;
         let is_new = |line: &u64| *line > self.covered;
         let new: BooleanArray = chunk.lines.iter().map(|line| Some(is_new(line))).collect();
+        let new_rows = filtered(&rows, &new)?;
         let judged = match &mut seen.parts {
-            Some(parts) if origin.feed.drops_duplicates => parts.judge(&chunk.keys)?,
-            _ => Judged::all_count(new.len()),
+            Some(parts) if origin.feed.drops_duplicates => {
+                let keys: Vec<KeyDigest> = chunk.keys.iter().zip(new.values()).filter(|(_, is_new)| *is_new).map(|(key, _)| *key).collect();
+                parts.judge(&keys)?
+            }
+            _ => Judged::all_count(new_rows.num_rows()),
         };
-        let judged = judged.among(&new)?;
-        let duplicates = (new.true_count() - judged.counts.true_count() - judged.aside.true_count()) as u64;
-        let aside = judged.set_aside(&rows)?;
-        let is_whole = judged.counts.true_count() == judged.counts.len();
-        let rows = if is_whole { rows } else { filter_record_batch(&rows, &judged.counts).map_err(WarehouseError::broken)? };
+        let duplicates = (new_rows.num_rows() - judged.counts.true_count() - judged.aside.true_count()) as u64;
+        let (rows, aside) = (filtered(&new_rows, &judged.counts)?, judged.set_aside(&new_rows)?);
         let quarantined = chunk.quarantined.into_iter().filter(|bad| is_new(&bad.line)).collect();
         let first_line = chunk.first_line.max(self.covered + 1);
         Ok(Placed { first_line, last_line: chunk.last_line, is_last: chunk.is_last, rows, aside, duplicates, quarantined })
@@ -331,6 +333,14 @@ impl From<EarlierFailed> for Stopped {
     fn from(_: EarlierFailed) -> Stopped {
         Stopped::ByEarlier
     }
+}
+
+/// Most often all of them.
+fn filtered(rows: &RecordBatch, kept: &BooleanArray) -> Result<RecordBatch, WarehouseError> {
+    if kept.true_count() == kept.len() {
+        return Ok(rows.clone());
+    }
+    filter_record_batch(rows, kept).map_err(WarehouseError::broken)
 }
 
 /// Keeps the first failure, which is the one that stopped the others, and stops the reading.

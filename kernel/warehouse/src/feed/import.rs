@@ -319,17 +319,17 @@ impl Importer {
         if self.was_taken(uploaded)? {
             return self.result_again(uploaded).await;
         }
-        self.begin_anew_among_parts(uploaded).await?;
+        self.begin_part_anew(uploaded).await?;
         let origin = self.origin(uploaded)?;
         self.refuse_overlap(&origin)?;
         Ok(FileImport::begin(self, uploaded, origin, state).await?.run().await?.result(uploaded, false))
     }
 
-    /// An import that was interrupted goes on where it was; but where other parts of its period may have come meanwhile, of whose rows with equal keys one counts, it
-    /// begins anew.
-    async fn begin_anew_among_parts(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
+    /// An import that was interrupted goes on where it was; but a part begins anew, since other parts may have come or gone meanwhile, of whose rows with equal keys one
+    /// counts.
+    async fn begin_part_anew(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
         let drops_duplicates = self.contracts.feeds().get(&uploaded.feed)?.drops_duplicates;
-        if drops_duplicates && !self.slices.other_parts(&uploaded.feed, uploaded.slice()?).is_empty() {
+        if drops_duplicates && uploaded.slice()?.part != 0 {
             self.take_back_what_is_in(uploaded).await?;
         }
         Ok(())

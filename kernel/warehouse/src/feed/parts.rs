@@ -2,7 +2,6 @@ use std::{collections::HashSet, sync::Arc};
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
-use datafusion::arrow::compute::and;
 use futures::TryStreamExt;
 
 use super::{
@@ -43,12 +42,6 @@ impl Judged {
         Judged { counts: BooleanArray::from(vec![true; rows]), aside: BooleanArray::from(vec![false; rows]) }
     }
 
-    /// That only rows of which `are_new` says so count or are set aside.
-    pub(super) fn among(self, are_new: &BooleanArray) -> Result<Judged, WarehouseError> {
-        let both = |rows: &BooleanArray| and(rows, are_new).map_err(WarehouseError::broken);
-        Ok(Judged { counts: both(&self.counts)?, aside: both(&self.aside)? })
-    }
-
     /// Those of the rows that are set aside.
     pub(super) fn set_aside(&self, rows: &RecordBatch) -> Result<Option<RecordBatch>, WarehouseError> {
         if self.aside.true_count() == 0 {
@@ -73,11 +66,9 @@ impl Parts {
         })
     }
 
-    /// Which of the keys that stand in a part above this one count, now that all of this one are known.
-    fn judge_above(&mut self, keys: &[KeyDigest]) -> Result<BooleanArray, WarehouseError> {
-        let first_ones = self.below.first_ones(&self.file_name, keys)?;
-        let rows = keys.iter().zip(first_ones.values());
-        rows.map(|(key, is_first)| Ok(Some(is_first && !self.own.holds(*key)?))).collect()
+    /// Whether a row of this part counts for the key, or one of the parts that were looked at so far.
+    fn is_taken(&self, key: KeyDigest) -> Result<bool, WarehouseError> {
+        Ok(self.own.holds(key)? || self.below.holds(key)?)
     }
 }
 
@@ -136,37 +127,39 @@ impl Importer {
         above.sort_by_key(|(part, _)| part.part);
         for (part, sha256) in above {
             let source = row_source(&feed.name, part, &sha256);
-            // Every key of a file is in one of the two.
-            let leaving = self.change_places(&mut parts, &source, &TableName::dataset(&feed.dataset.name), false).await?;
-            let returning = self.change_places(&mut parts, &source, &TableName::aside(&feed.dataset.name), true).await?;
+            let (table, aside) = (TableName::dataset(&feed.dataset.name), TableName::aside(&feed.dataset.name));
+            let room = self.moved_rows_max.saturating_sub(settled.rows());
+            let leaving = self.change_places(&parts, &source, &table, true, room).await?;
             settled.leaving.extend(leaving);
+            self.add_keys(&feed, slice, &parts.file_name, &table, &source, &mut parts.below).await?;
+            let room = self.moved_rows_max.saturating_sub(settled.rows());
+            let returning = self.change_places(&parts, &source, &aside, false, room).await?;
             settled.returning.extend(returning);
-            if settled.rows() > self.moved_rows_max {
-                let problem = format!(
-                    "more than {} rows of parts above {slice} have the keys of its rows, and would change places with them: a part was sent under two numbers; take the \
-                     higher one back first ('backplane feed retract')",
-                    self.moved_rows_max
-                );
-                return Err(WarehouseError::FileRefused { file_name: parts.file_name, problem });
-            }
+            self.add_keys(&feed, slice, &parts.file_name, &aside, &source, &mut parts.below).await?;
         }
         Ok(settled)
     }
 
-    /// The rows of a part that are in this table and belong in the other one: those that count if `counting`, or those that do not.
-    async fn change_places(&self, parts: &mut Parts, source: &RowSource, table: &TableName, counting: bool) -> Result<Option<Moved>, WarehouseError> {
+    /// The rows of a part that are in this table and belong in the other one: those whose keys are taken, or those whose keys are not; at most about `room`.
+    async fn change_places(&self, parts: &Parts, source: &RowSource, table: &TableName, are_taken: bool, room: usize) -> Result<Option<Moved>, WarehouseError> {
         let (contract, city, lake) = (parts.feed.dataset.clone(), parts.slice.city, self.appender.lake());
         let mut keys = HashSet::new();
         let mut stored = lake.stream(lake.newest(), table, Some(of_source(city, source)), &key_columns(&contract)).await?;
-        while let Some(batch) = stored.try_next().await?
-            && keys.len() <= self.moved_rows_max
-        {
+        while let Some(batch) = stored.try_next().await? {
             tokio::task::block_in_place(|| {
-                let counts = parts.judge_above(&stored_keys(batch.columns())?)?;
-                let moves: BooleanArray = counts.values().iter().map(|counts| Some(counts == counting)).collect();
+                let digests = stored_keys(batch.columns())?;
+                let moves = digests.into_iter().map(|key| Ok(Some(parts.is_taken(key)? == are_taken))).collect::<Result<BooleanArray, WarehouseError>>()?;
                 keys.extend(row_keys(filter_record_batch(&batch, &moves).map_err(WarehouseError::broken)?.columns())?);
                 Ok::<_, WarehouseError>(())
             })?;
+            if keys.len() > room {
+                let problem = format!(
+                    "more than {} rows of parts above {} have the keys of its rows, and would change places with them: a part was sent under two numbers; take the \
+                     higher one back first ('backplane feed retract')",
+                    self.moved_rows_max, parts.slice
+                );
+                return Err(WarehouseError::FileRefused { file_name: parts.file_name.clone(), problem });
+            }
         }
         if keys.is_empty() {
             return Ok(None);

@@ -191,36 +191,85 @@ async fn a_part_that_is_refused_while_it_comes_in_leaves_the_other_parts_as_they
     assert_eq!(of_day(&kernel, 2).await, ["1|p1|10", "3|p1|30"]);
 }
 
-/// The import of a part is interrupted, others come, and it goes on.
+/// Begins the import of a part, whose kernel goes away after some commits.
+async fn interrupted(kernel: Kernel, sent: &Sent) -> Kernel {
+    let (foshan, before) = (city_caller("440600"), rows_taken(&kernel).await);
+    let parts = [import_file_request::Part::Header(sent.header()), import_file_request::Part::Chunk(sent.bytes.clone().into())];
+    let requests = parts.map(|part| ImportFileRequest { part: Some(part) });
+    // The answers are dropped at once: the upload is complete, so the import goes on.
+    drop(kernel.ingest(&foshan).import_file(tokio_stream::iter(requests)).await.unwrap());
+    while rows_taken(&kernel).await < before + 20 {
+        tokio::task::yield_now().await;
+    }
+    kernel.restarted(|settings| settings.chunk_lines = 100).await
+}
+
+async fn rows_taken(kernel: &Kernel) -> i64 {
+    kernel.statuses(&city_caller("440600"), "misc.usage").await.iter().map(|status| status.rows_taken).sum()
+}
+
+fn row(at: u64, events: u64) -> Row {
+    (1 + at % 9, at / 9, events)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_whose_import_was_interrupted_counts_beside_those_that_came_meanwhile() {
     let foshan = city_caller("440600");
-    let row = |at: u64, events: u64| (1 + at % 9, at / 9, events);
-    let interrupted: Vec<Row> = (0..300).map(|at| row(at, 1_000 + at)).collect();
+    let rows: Vec<Row> = (0..300).map(|at| row(at, 1_000 + at)).collect();
     for part in [1, 3] {
         let kernel = kernel().await.restarted(|settings| (settings.chunk_lines, settings.keys_in_memory) = (1, 50)).await;
         // Of the part itself an earlier file is there, with keys that it lacks.
         let earlier: Vec<Row> = (290..310).map(|at| row(at, 5_000 + at)).collect();
         kernel.send(&foshan, &part_of_day(2, part, &earlier)).await.unwrap();
-        let sent = part_of_day(2, part, &interrupted);
-        let parts = [import_file_request::Part::Header(sent.header()), import_file_request::Part::Chunk(sent.bytes.clone().into())];
-        let requests = parts.map(|part| ImportFileRequest { part: Some(part) });
-        // The answers are dropped at once: the upload is complete, so the import goes on.
-        drop(kernel.ingest(&foshan).import_file(tokio_stream::iter(requests)).await.unwrap());
-        while kernel.statuses(&foshan, "misc.usage").await[0].rows_taken < 40 {
-            tokio::task::yield_now().await;
-        }
-        let kernel = kernel.restarted(|settings| settings.chunk_lines = 100).await;
+        let sent = part_of_day(2, part, &rows);
+        let kernel = interrupted(kernel, &sent).await;
         let meanwhile: Vec<Row> = (0..305).step_by(2).map(|at| row(at, 9_000 + at)).collect();
         kernel.send(&foshan, &part_of_day(2, 2, &meanwhile)).await.unwrap();
         let mut parts = BTreeMap::from([(2, meanwhile), (part, earlier)]);
         assert_eq!(of_day(&kernel, 2).await, counting(&parts), "part {part} is not in to its end");
         assert_eq!(kernel.warehouse.resume_imports().await.unwrap(), 1);
         assert!(kernel.send(&foshan, &sent).await.is_ok(), "waits for the import that goes on");
-        parts.insert(part, interrupted.clone());
+        parts.insert(part, rows.clone());
         assert_eq!(of_day(&kernel, 2).await, counting(&parts), "part {part} is in");
         take_back(&kernel, 2, 2).await.unwrap();
         parts.remove(&2);
         assert_eq!(of_day(&kernel, 2).await, counting(&parts), "part {part} alone");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_whose_import_was_interrupted_counts_whole_when_the_one_below_it_left_meanwhile() {
+    let (kernel, foshan) = (kernel().await.restarted(|settings| (settings.chunk_lines, settings.keys_in_memory) = (1, 50)).await, city_caller("440600"));
+    kernel.send(&foshan, &part_of_day(2, 1, &(0..100).map(|at| row(at, 7_000 + at)).collect::<Vec<_>>())).await.unwrap();
+    // Of its rows every other one is set aside at first.
+    let rows: Vec<Row> = (0..150).flat_map(|at| [row(400 + at, at), row(at, at)]).collect();
+    let sent = part_of_day(2, 2, &rows);
+    let kernel = interrupted(kernel, &sent).await;
+    take_back(&kernel, 2, 1).await.unwrap();
+    assert!(of_day(&kernel, 2).await.is_empty());
+    kernel.warehouse.resume_imports().await.unwrap();
+    kernel.send(&foshan, &sent).await.unwrap();
+    assert_eq!(of_day(&kernel, 2).await, counting(&BTreeMap::from([(2, rows)])));
+    take_back(&kernel, 2, 2).await.unwrap();
+    assert!(of_day(&kernel, 2).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_came_before_their_feed_dropped_duplicates_lose_none_of_their_keys() {
+    let (kernel, foshan) = (kernel().await, city_caller("440600"));
+    let contract = async |from: &str, to: &str| {
+        let (document, revision) = kernel.feed_contract("misc.usage").await;
+        kernel.put_feed(&document.replace(from, to), revision).await.unwrap();
+    };
+    contract("drops_duplicates: true", "drops_duplicates: false").await;
+    for part in 1..4 {
+        kernel.send(&foshan, &part_of_day(2, part, &[(1, 1, part as u64), (part as u64 + 1, 2, 5), (part as u64 + 1, 2, 6)])).await.unwrap();
+    }
+    contract("drops_duplicates: false", "drops_duplicates: true").await;
+    assert_eq!(of_day(&kernel, 2).await.len(), 9);
+    take_back(&kernel, 2, 1).await.unwrap();
+    let left = ["1|p1|2", "3|p2|5", "3|p2|6", "4|p2|5", "4|p2|6"];
+    assert_eq!(of_day(&kernel, 2).await, left, "what they hold twice themselves stays until they are sent again");
+    take_back(&kernel, 2, 2).await.unwrap();
+    assert_eq!(of_day(&kernel, 2).await, ["1|p1|3", "4|p2|5", "4|p2|6"]);
 }
