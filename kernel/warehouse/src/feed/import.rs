@@ -303,7 +303,7 @@ impl Importer {
         outcome
     }
 
-    /// Does work again that failed because a contract was changed meanwhile: its table has other columns now. What is committed stays, and the rest is read by the new
+    /// Does work again that failed because a contract was changed meanwhile: its table has other columns now. What an import committed stays, unless it begins anew, and the rest is read by the new
     /// contract.
     async fn despite_new_contracts<'w, T>(&self, work: impl Fn() -> BoxFuture<'w, Result<T, WarehouseError>>) -> Result<T, WarehouseError> {
         loop {
@@ -319,17 +319,18 @@ impl Importer {
         if self.was_taken(uploaded)? {
             return self.result_again(uploaded).await;
         }
-        self.begin_part_anew(uploaded).await?;
+        self.begin_anew(uploaded).await?;
         let origin = self.origin(uploaded)?;
         self.refuse_overlap(&origin)?;
         Ok(FileImport::begin(self, uploaded, origin, state).await?.run().await?.result(uploaded, false))
     }
 
-    /// An import that was interrupted goes on where it was; but a part begins anew, since other parts may have come or gone meanwhile, of whose rows with equal keys one
-    /// counts.
-    async fn begin_part_anew(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
-        let drops_duplicates = self.contracts.feeds().get(&uploaded.feed)?.drops_duplicates;
-        if drops_duplicates && uploaded.slice()?.part != 0 {
+    /// An import that was interrupted goes on where it was. But a part begins anew, since other parts may have come or gone meanwhile, of whose rows with equal keys one
+    /// counts; and so does a file that comes for another slice now.
+    async fn begin_anew(&self, uploaded: &Uploaded) -> Result<(), WarehouseError> {
+        let (drops_duplicates, slice) = (self.contracts.feeds().get(&uploaded.feed)?.drops_duplicates, uploaded.slice()?);
+        let is_moved = self.slices.file(&uploaded.key()?, slice).is_some_and(|file| file.slice != slice);
+        if is_moved || (drops_duplicates && slice.part != 0) {
             self.take_back_what_is_in(uploaded).await?;
         }
         Ok(())

@@ -119,40 +119,42 @@ impl Importer {
     pub(super) async fn settle(&self, mut parts: Parts) -> Result<Settled, WarehouseError> {
         let (feed, slice) = (parts.feed.clone(), parts.slice);
         let mut settled = Settled::default();
-        if !feed.drops_duplicates {
-            return Ok(settled);
-        }
         let mut above = self.slices.other_parts(&feed.name, slice);
         above.retain(|(part, _)| part.part > slice.part);
         above.sort_by_key(|(part, _)| part.part);
         for (part, sha256) in above {
             let source = row_source(&feed.name, part, &sha256);
             let (table, aside) = (TableName::dataset(&feed.dataset.name), TableName::aside(&feed.dataset.name));
-            let room = self.moved_rows_max.saturating_sub(settled.rows());
-            let leaving = self.change_places(&parts, &source, &table, true, room).await?;
-            settled.leaving.extend(leaving);
-            self.add_keys(&feed, slice, &parts.file_name, &table, &source, &mut parts.below).await?;
+            // A feed that drops duplicates no more has no key that is taken: what was set aside returns.
+            if feed.drops_duplicates {
+                let leaving = self.change_places(&parts, &source, &table, true, self.moved_rows_max.saturating_sub(settled.rows())).await?;
+                settled.leaving.extend(leaving);
+                self.add_keys(&feed, slice, &parts.file_name, &table, &source, &mut parts.below).await?;
+            }
             let room = self.moved_rows_max.saturating_sub(settled.rows());
             let returning = self.change_places(&parts, &source, &aside, false, room).await?;
             settled.returning.extend(returning);
-            self.add_keys(&feed, slice, &parts.file_name, &aside, &source, &mut parts.below).await?;
+            if feed.drops_duplicates {
+                self.add_keys(&feed, slice, &parts.file_name, &aside, &source, &mut parts.below).await?;
+            }
         }
         Ok(settled)
     }
 
-    /// The rows of a part that are in this table and belong in the other one: those whose keys are taken, or those whose keys are not; at most about `room`.
+    /// The rows of a part that are in this table and belong in the other one: those whose keys are taken, or those whose keys are not; at most `room`.
     async fn change_places(&self, parts: &Parts, source: &RowSource, table: &TableName, are_taken: bool, room: usize) -> Result<Option<Moved>, WarehouseError> {
         let (contract, city, lake) = (parts.feed.dataset.clone(), parts.slice.city, self.appender.lake());
-        let mut keys = HashSet::new();
+        let (mut keys, mut rows) = (HashSet::new(), 0);
         let mut stored = lake.stream(lake.newest(), table, Some(of_source(city, source)), &key_columns(&contract)).await?;
         while let Some(batch) = stored.try_next().await? {
             tokio::task::block_in_place(|| {
                 let digests = stored_keys(batch.columns())?;
                 let moves = digests.into_iter().map(|key| Ok(Some(parts.is_taken(key)? == are_taken))).collect::<Result<BooleanArray, WarehouseError>>()?;
+                rows += moves.true_count();
                 keys.extend(row_keys(filter_record_batch(&batch, &moves).map_err(WarehouseError::broken)?.columns())?);
                 Ok::<_, WarehouseError>(())
             })?;
-            if keys.len() > room {
+            if rows > room {
                 let problem = format!(
                     "more than {} rows of parts above {} have the keys of its rows, and would change places with them: a part was sent under two numbers; take the \
                      higher one back first ('backplane feed retract')",

@@ -212,6 +212,12 @@ impl Importer {
         let Readable { origin, rows: mut readable } = file;
         let feed = &origin.feed;
         let _turn = self.turn_before(&feed.name, origin.slice, by.deadline).await?;
+        let key = FileKey { feed: feed.name.clone(), city: origin.slice.city, sha256: origin.sha256.clone() };
+        let is_complete = self.slices.file(&key, origin.slice).is_some_and(|file| file.is_complete);
+        // A part whose import was interrupted begins anew, with its quarantine.
+        if feed.drops_duplicates && origin.slice.part != 0 && !is_complete {
+            return Ok(0);
+        }
         let waiting = self.still_waiting(&origin, &readable).await?;
         readable.retain(|row| waiting.contains(&row.quarantine_id));
         if readable.is_empty() {
@@ -227,8 +233,7 @@ impl Importer {
             aside = judged.set_aside(&rows)?;
             rows = filter_record_batch(&rows, &judged.counts).map_err(WarehouseError::broken)?;
             // One that is not in to its end settles with the other parts when it is.
-            let key = FileKey { feed: feed.name.clone(), city: origin.slice.city, sha256: origin.sha256.clone() };
-            if self.slices.file(&key, origin.slice).is_some_and(|file| file.is_complete) {
+            if is_complete {
                 settled = self.settle(parts).await?;
             }
         }

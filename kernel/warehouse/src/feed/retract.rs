@@ -13,7 +13,7 @@ use super::{
     slices::{FileKey, FileRecord, Slice, TakenFile},
 };
 use crate::{
-    append::{Batch, Change, Committed, FileRange, Gone, Source},
+    append::{Batch, Change, Committed, FileRange, Gone, Settled, Source},
     error::WarehouseError,
 };
 
@@ -94,9 +94,11 @@ impl Importer {
     async fn take_back(&self, feed: &Arc<FeedContract>, key: &FileKey, file: &TakenFile, principal: &str) -> Result<Committed, WarehouseError> {
         let _one_at_a_time = self.retracting.lock().await;
         let resolved = self.waiting_ids(key).await?;
-        // A file that was refused while it came in leaves the one before it, whose keys still count.
-        let standing = self.slices.live(&feed.name, file.slice).filter(|sha256| *sha256 != key.sha256);
-        let settled = self.settle(self.parts(feed, file.slice, &file.file_name, standing.as_deref()).await?).await?;
+        // What is not in to its end takes no part in what counts.
+        let settled = match file.is_complete {
+            true => self.settle(self.parts(feed, file.slice, &file.file_name, None).await?).await?,
+            false => Settled::default(),
+        };
         let mut gone = Gone::default();
         for (key, file) in self.slices.taken_back(key.city) {
             let first_snapshot_ids = file.first_snapshot_ids_before.into_iter().chain([file.first_snapshot_id]);

@@ -272,4 +272,24 @@ async fn parts_that_came_before_their_feed_dropped_duplicates_lose_none_of_their
     assert_eq!(of_day(&kernel, 2).await, left, "what they hold twice themselves stays until they are sent again");
     take_back(&kernel, 2, 2).await.unwrap();
     assert_eq!(of_day(&kernel, 2).await, ["1|p1|3", "4|p2|5", "4|p2|6"]);
+    // And what was set aside comes back when they are not dropped any more.
+    kernel.send(&foshan, &part_of_day(3, 1, &[(1, 1, 1)])).await.unwrap();
+    kernel.send(&foshan, &part_of_day(3, 2, &[(1, 1, 2)])).await.unwrap();
+    contract("drops_duplicates: true", "drops_duplicates: false").await;
+    assert_eq!(of_day(&kernel, 3).await, ["1|p1|1"]);
+    take_back(&kernel, 3, 1).await.unwrap();
+    assert_eq!(of_day(&kernel, 3).await, ["1|p1|2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_import_was_interrupted_may_come_for_another_day() {
+    let (kernel, foshan) = (kernel().await.restarted(|settings| (settings.chunk_lines, settings.keys_in_memory) = (1, 50)).await, city_caller("440600"));
+    let rows: Vec<Row> = (0..300).map(|at| row(at, at)).collect();
+    let wrong = part_of_day(2, 1, &rows).named("misc.usage.440600.20260103.txt.gz");
+    let kernel = interrupted(kernel, &wrong).await;
+    let right = wrong.named("misc.usage.440600.20260102.txt.gz");
+    assert_eq!(kernel.send(&foshan, &right).await.unwrap().rows_taken, 300);
+    assert_eq!(of_day(&kernel, 2).await, counting(&BTreeMap::from([(1, rows)])));
+    kernel.retract(&foshan, &right).await.unwrap();
+    assert!(of_day(&kernel, 2).await.is_empty());
 }
