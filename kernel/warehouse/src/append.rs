@@ -113,11 +113,11 @@ impl Settled {
     }
 
     pub(crate) fn rows(&self) -> usize {
-        rows_of(&self.leaving) + rows_of(&self.returning)
+        count_of(&self.leaving) + count_of(&self.returning)
     }
 }
 
-fn rows_of(moved: &[Moved]) -> usize {
+fn count_of(moved: &[Moved]) -> usize {
     moved.iter().flat_map(|moved| &moved.rows).map(RecordBatch::num_rows).sum()
 }
 

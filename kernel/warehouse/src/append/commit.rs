@@ -124,14 +124,14 @@ async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, 
     match (&batch.change, contract.mode) {
         (Change::Add { rows, restates, settled, .. }, Mode::Append) => {
             let count = rows.num_rows() as u64;
-            let added: Vec<RecordBatch> = iter::once(with_hidden(&schema, rows, batch, now)?).chain(rows_of(&settled.returning)).collect();
+            let added: Vec<RecordBatch> = iter::once(with_hidden(&schema, rows, batch, now)?).chain(moved_rows(&settled.returning)).collect();
             let restated = restates.iter().map(|source| of_source(batch.city, source));
             let removed = match restated.chain(conditions(&settled.leaving)).reduce(Expr::or) {
                 None => transaction.append(&table, &schema, &added).await.map(|()| 0)?,
                 Some(removed) => transaction.replace(&table, &schema, &added, removed).await?,
             };
             // Those that are set aside did not leave with the restated file.
-            Ok(StagedRows { rows: count, unchanged: 0, removed: removed.saturating_sub(super::rows_of(&settled.leaving) as u64) })
+            Ok(StagedRows { rows: count, unchanged: 0, removed: removed.saturating_sub(super::count_of(&settled.leaving) as u64) })
         }
         // What a file restates of such a dataset is told by the keys.
         (Change::Add { rows, .. }, Mode::Latest) => {
@@ -146,11 +146,11 @@ async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, 
             Ok(StagedRows { rows: merge.rows.num_rows() as u64, unchanged: merge.unchanged, removed: 0 })
         }
         (Change::TakeBack { source, settled, .. }, Mode::Append) => {
-            let added: Vec<RecordBatch> = rows_of(&settled.returning).collect();
-            let rows = super::rows_of(&settled.returning) as u64;
+            let added: Vec<RecordBatch> = moved_rows(&settled.returning).collect();
+            let rows = super::count_of(&settled.returning) as u64;
             let leaves = conditions(&settled.leaving).fold(of_source(batch.city, source), Expr::or);
             let removed = transaction.replace(&table, &schema, &added, leaves).await?;
-            Ok(StagedRows { rows, unchanged: 0, removed: removed.saturating_sub(super::rows_of(&settled.leaving) as u64) })
+            Ok(StagedRows { rows, unchanged: 0, removed: removed.saturating_sub(super::count_of(&settled.leaving) as u64) })
         }
         (Change::TakeBack { source, before_snapshot_id, gone, .. }, Mode::Latest) => {
             let replaced = latest::Replaced { source, snapshot_id: *before_snapshot_id, gone };
@@ -170,7 +170,7 @@ async fn stage_aside(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: 
         Change::TakeBack { source, settled, .. } => (None, Some(source), settled),
     };
     let own = own.map(|rows| with_hidden(&schema, rows, batch, now)).transpose()?;
-    let added: Vec<RecordBatch> = own.into_iter().chain(rows_of(&settled.leaving)).collect();
+    let added: Vec<RecordBatch> = own.into_iter().chain(moved_rows(&settled.leaving)).collect();
     let leaves = leaves.map(|source| of_source(batch.city, source));
     match leaves.into_iter().chain(conditions(&settled.returning)).reduce(Expr::or) {
         None => transaction.append(&table, &schema, &added).await,
@@ -178,7 +178,7 @@ async fn stage_aside(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: 
     }
 }
 
-fn rows_of(moved: &[Moved]) -> impl Iterator<Item = RecordBatch> {
+fn moved_rows(moved: &[Moved]) -> impl Iterator<Item = RecordBatch> {
     moved.iter().flat_map(|moved| moved.rows.iter().cloned())
 }
 
