@@ -40,7 +40,7 @@ mod keys;
 mod opened;
 
 pub(crate) use commit::{LakeTransaction, Staged};
-pub(crate) use keys::{RowKey, key_is_one_of, row_keys};
+pub(crate) use keys::{RowKey, key_is_one_of, row_bytes, row_keys};
 
 // Limit: rows of a row group, as many as DuckDB writes: smaller ones let a scan skip more and use more cores.
 const ROW_GROUP_ROWS_MAX: usize = 122_880;

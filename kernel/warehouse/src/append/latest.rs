@@ -3,7 +3,8 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray, new_null_array};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray, new_null_array, types::Int64Type};
+use arrow_row::Rows;
 use arrow_schema::{FieldRef, SchemaRef};
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 use datafusion::{
@@ -19,8 +20,7 @@ use super::{
 use crate::{
     contract::{CITY, DatasetContract, HIDDEN_COLUMNS, REVISION, Visibility},
     error::WarehouseError,
-    lake::{Lake, LakeTransaction, RowKey, TableName, key_is_one_of, row_keys},
-    rows::{Value, value_at},
+    lake::{Lake, LakeTransaction, RowKey, TableName, key_is_one_of, row_bytes, row_keys},
 };
 
 /// What rows of a `latest` dataset come to against those that are there.
@@ -42,7 +42,7 @@ pub(super) async fn merge(
     source: &RowSource,
     rows: &RecordBatch,
 ) -> Result<Merge, WarehouseError> {
-    let keys = keys_of(contract, rows)?;
+    let (keys, values) = (keys_of(contract, rows)?, values_of(contract, rows)?);
     let mut last_row_of: HashMap<&RowKey, usize> = HashMap::new();
     for (row, key) in keys.iter().enumerate() {
         last_row_of.insert(key, row);
@@ -52,13 +52,12 @@ pub(super) async fn merge(
     let mut merge = Merge { rows: rows.clone(), replaced: HashSet::new(), unchanged: 0 };
     let (mut taken, mut revisions) = (Vec::new(), Vec::new());
     for (row, key) in keys.iter().enumerate() {
-        let values = row_values(rows, row)?;
         match there.get(key) {
             _ if last_row_of.get(key) != Some(&row) => merge.unchanged += 1,
-            Some(earlier) if source.is_older_than(&earlier.source) || same_but(revision_at, &earlier.values, &values) => merge.unchanged += 1,
+            Some(earlier) if source.is_older_than(&earlier.source) || *earlier.values == *values.row(row).data() => merge.unchanged += 1,
             Some(earlier) => {
                 taken.push(row as u64);
-                revisions.push(revision(revision_at, &earlier.values) + 1);
+                revisions.push(earlier.revision + 1);
                 merge.replaced.insert(key.clone());
             }
             None => {
@@ -76,10 +75,25 @@ fn keys_of(contract: &DatasetContract, rows: &RecordBatch) -> Result<Vec<RowKey>
     row_keys(&columns)
 }
 
+/// What the rows say: all their values but the revision, which the kernel counts.
+fn values_of(contract: &DatasetContract, rows: &RecordBatch) -> Result<Rows, WarehouseError> {
+    let columns = contract.columns.iter().zip(rows.columns()).filter(|(column, _)| column.name != REVISION);
+    row_bytes(&columns.map(|(_, values)| values.clone()).collect::<Vec<_>>())
+}
+
+/// The revision of each row, 0 where the dataset has none.
+fn revisions_of(contract: &DatasetContract, rows: &RecordBatch) -> Vec<i64> {
+    match contract.column(REVISION) {
+        Some((index, _)) => rows.column(index).as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect(),
+        None => vec![0; rows.num_rows()],
+    }
+}
+
 /// A row of the table.
 struct Earlier {
     source: String,
-    values: Vec<Value>,
+    revision: i64,
+    values: Box<[u8]>,
 }
 
 /// The key names a row within its city: what one city sends never touches another's rows. Reference rows are the province's, and their key names them alone.
@@ -102,8 +116,9 @@ async fn rows_there(
     for batch in transaction.rows(&TableName::dataset(&contract.name), condition, &columns).await? {
         let sources = batch.column(batch.num_columns() - 1).as_string::<i32>().clone();
         let rows = batch.project(&(0..batch.num_columns() - 1).collect::<Vec<_>>()).map_err(WarehouseError::broken)?;
+        let (values, revisions) = (values_of(contract, &rows)?, revisions_of(contract, &rows));
         for (row, key) in keys_of(contract, &rows)?.into_iter().enumerate() {
-            there.insert(key, Earlier { source: sources.value(row).to_owned(), values: row_values(&rows, row)? });
+            there.insert(key, Earlier { source: sources.value(row).to_owned(), revision: revisions[row], values: values.row(row).data().into() });
         }
     }
     Ok(there)
@@ -131,9 +146,7 @@ pub(super) async fn before(
     let revision_at = contract.column(REVISION).map(|(index, _)| index);
     let mut revisions: HashMap<RowKey, i64> = HashMap::new();
     for batch in transaction.rows(&table, of_source(city, replaced.source), &declared).await? {
-        for (row, key) in keys_of(contract, &batch)?.into_iter().enumerate() {
-            revisions.insert(key, revision(revision_at, &row_values(&batch, row)?));
-        }
+        revisions.extend(keys_of(contract, &batch)?.into_iter().zip(revisions_of(contract, &batch)));
     }
     let mut looked_for = BTreeMap::from([(replaced.snapshot_id, revisions.keys().cloned().collect::<HashSet<_>>())]);
     let mut restored = Vec::new();
@@ -173,21 +186,6 @@ async fn rows_at(lake: &Lake, snapshot_id: i64, table: &TableName, condition: Ex
         RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect()).map_err(WarehouseError::broken)
     };
     batches.into_iter().map(in_todays_columns).collect()
-}
-
-fn row_values(rows: &RecordBatch, row: usize) -> Result<Vec<Value>, WarehouseError> {
-    rows.columns().iter().map(|column| value_at(column, row)).collect()
-}
-
-fn same_but(ignored: Option<usize>, a: &[Value], b: &[Value]) -> bool {
-    a.iter().zip(b).enumerate().all(|(index, (a, b))| Some(index) == ignored || a == b)
-}
-
-fn revision(revision_at: Option<usize>, row: &[Value]) -> i64 {
-    match revision_at.and_then(|index| row.get(index)) {
-        Some(Value::Integer(revision)) => *revision,
-        _ => 0,
-    }
 }
 
 fn with_revisions(revision_at: Option<usize>, rows: &RecordBatch, revisions: Vec<i64>) -> Result<RecordBatch, WarehouseError> {

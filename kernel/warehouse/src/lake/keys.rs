@@ -1,6 +1,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arrow_array::{ArrayRef, BooleanArray};
+use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::DataType;
 use datafusion::{
     error::DataFusionError,
@@ -8,25 +9,20 @@ use datafusion::{
     prelude::col,
 };
 
-use crate::{error::WarehouseError, rows::value_at};
+use crate::error::WarehouseError;
 
-/// The values of a row's key columns, as one text that is equal for equal keys only.
-pub(crate) type RowKey = String;
+/// The values of a row's key columns, in bytes that are equal for equal keys only.
+pub(crate) type RowKey = Box<[u8]>;
 
 /// The key of every row, from the key's columns in the order of the contract.
 pub(crate) fn row_keys(columns: &[ArrayRef]) -> Result<Vec<RowKey>, WarehouseError> {
-    let rows = columns.first().map_or(0, |column| column.len());
-    (0..rows)
-        .map(|row| {
-            let mut key = String::new();
-            for column in columns {
-                let value = value_at(column, row)?.to_string();
-                // The length before the text keeps ("a", "bc") and ("ab", "c") apart.
-                key.push_str(&format!("{}:{value}", value.len()));
-            }
-            Ok(key)
-        })
-        .collect()
+    Ok(row_bytes(columns)?.iter().map(|row| row.data().into()).collect())
+}
+
+/// The values of each row in bytes that are equal for equal rows only, whichever batch they stand in.
+pub(crate) fn row_bytes(columns: &[ArrayRef]) -> Result<Rows, WarehouseError> {
+    let types = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    RowConverter::new(types).and_then(|converter| converter.convert_columns(columns)).map_err(WarehouseError::broken)
 }
 
 /// The condition that a row's key is among `keys`. A function of ours rather than an IN list, because a key may have several columns and a batch 50,000 keys.
@@ -34,8 +30,8 @@ pub(crate) fn key_is_one_of(columns: &[(String, DataType)], keys: Arc<HashSet<Ro
     let types = columns.iter().map(|(_, data_type)| data_type.clone()).collect();
     let contains = move |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;
-        let found = row_keys(&arrays).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        Ok(ColumnarValue::Array(Arc::new(found.iter().map(|key| Some(keys.contains(key))).collect::<BooleanArray>())))
+        let found = row_bytes(&arrays).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(ColumnarValue::Array(Arc::new(found.iter().map(|key| Some(keys.contains(key.data()))).collect::<BooleanArray>())))
     };
     let function = create_udf("key_is_one_of", types, DataType::Boolean, Volatility::Immutable, Arc::new(contains));
     function.call(columns.iter().map(|(name, _)| col(name)).collect())
