@@ -193,14 +193,31 @@ impl Importer {
         Ok(rows.collect())
     }
 
+    /// The feeds that have such rows.
+    pub(super) async fn feeds_that_wait_for_numbers(&self) -> Result<HashSet<String>, WarehouseError> {
+        let Some((rows, resolved)) = self.quarantine_and_resolved().await? else {
+            return Ok(HashSet::new());
+        };
+        let waiting = col("reason").eq(lit(Bad::NUMBER_UNKNOWN));
+        let feeds = read(async { unresolved(rows.filter(waiting)?, resolved)?.select_columns(&["feed"])?.distinct()?.collect().await });
+        Ok(first_texts(&feeds.await?))
+    }
+
     async fn waiting_columns(&self, condition: Expr, columns: &[&str]) -> Result<Vec<RecordBatch>, WarehouseError> {
-        let lake = self.appender.lake();
-        let snapshot = lake.newest();
-        let Some(rows) = lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? else {
+        let Some((rows, resolved)) = self.quarantine_and_resolved().await? else {
             return Ok(Vec::new());
         };
-        let resolved = self.resolved(snapshot).await?;
         read(async { unresolved(rows.filter(condition)?, resolved)?.select_columns(columns)?.collect().await }).await
+    }
+
+    /// What went to quarantine, if anything ever did, and what waits no more of it.
+    async fn quarantine_and_resolved(&self) -> Result<Option<(DataFrame, DataFrame)>, WarehouseError> {
+        let lake = self.appender.lake();
+        let snapshot = lake.newest();
+        match lake.frame(snapshot, &TableName::kernel(tables::QUARANTINE)).await? {
+            Some(rows) => Ok(Some((rows, self.resolved(snapshot).await?))),
+            None => Ok(None),
+        }
     }
 
     /// The rows that wait no more, none before the first.

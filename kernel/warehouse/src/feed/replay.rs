@@ -107,7 +107,8 @@ async fn refuse_unknown(importer: &Importer, selection: &Selection) -> Result<()
 impl Importer {
     /// Replays what waited for an assignment of its number, of every feed, now that assignments came.
     pub(super) async fn replay_unknown_numbers(&self, principal: &str) -> Result<(), WarehouseError> {
-        for feed in self.contracts.feeds().iter().filter(|feed| feed.resolves_numbers()) {
+        let waiting = self.feeds_that_wait_for_numbers().await?;
+        for feed in self.contracts.feeds().iter().filter(|feed| waiting.contains(&feed.name)) {
             self.replay_unknown_numbers_of(&feed.name, None, principal).await?;
         }
         Ok(())
