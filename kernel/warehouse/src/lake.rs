@@ -22,14 +22,15 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use datafusion_ducklake::{
-    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, SqliteMetadataProvider, SqliteMetadataWriter, WriteMode,
-    metadata_provider::DuckLakeTableColumn,
+    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, PartitionTransform, SqliteMetadataProvider,
+    SqliteMetadataWriter, WriteMode, metadata_provider::DuckLakeTableColumn,
 };
 use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
 use kernel_storage::SyncedFiles;
+use tokio::sync::Notify;
 
 use self::{held_metadata::HeldMetadata, opened::Tables};
 use crate::error::WarehouseError;
@@ -37,6 +38,7 @@ use crate::error::WarehouseError;
 mod commit;
 mod held_metadata;
 mod keys;
+mod merging;
 mod opened;
 
 pub(crate) use commit::{LakeTransaction, Staged};
@@ -60,14 +62,27 @@ pub(crate) struct Lake {
     metadata: Arc<SqliteMetadataWriter>,
     writer: DuckLakeTableWriter,
     provider: Arc<SqliteMetadataProvider>,
+    files: Arc<SyncedFiles>,
     runtime_env: Arc<RuntimeEnv>,
     tables: Mutex<Tables>,
     /// The newest snapshot when the catalog was opened.
     opened_at: i64,
     newest: AtomicI64,
     committing: tokio::sync::Mutex<()>,
+    /// Told of each commit, which may leave files to merge.
+    written: Notify,
+    merging_stopped: AtomicBool,
     /// Whether a commit ended so that nobody knows if it landed.
     in_doubt: AtomicBool,
+}
+
+/// What a table is like.
+#[derive(Debug, Clone)]
+pub(crate) struct TableLayout {
+    pub(crate) name: TableName,
+    pub(crate) schema: SchemaRef,
+    /// The column by whose values rows are kept in files of their own.
+    pub(crate) partitioned_by: Option<&'static str>,
 }
 
 /// Names a table. Shared datasets have one schema, those of each plugin another, and the kernel's own tables a third that no query session ever sees.
@@ -115,77 +130,101 @@ impl Lake {
         // Set at every start, so that the folder may be moved.
         metadata.set_data_path(&path_text(data)?).map_err(failed("naming the data folder in the catalog"))?;
         let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);
-        let store = Arc::new(SyncedFiles::new());
-        let writer = DuckLakeTableWriter::new(metadata.clone(), store.clone()).map_err(failed("opening the catalog for writing"))?;
+        let files = Arc::new(SyncedFiles::new());
+        let writer = DuckLakeTableWriter::new(metadata.clone(), files.clone()).map_err(failed("opening the catalog for writing"))?;
         let newest = provider.get_current_snapshot().map_err(failed("reading the newest snapshot"))?;
         Ok(Lake {
             metadata,
             writer: writer.with_compression(Compression::SNAPPY).with_max_row_group_rows(ROW_GROUP_ROWS_MAX).with_max_row_group_bytes(ROW_GROUP_BYTES_MAX),
             provider,
-            runtime_env: runtime_env(store)?,
+            runtime_env: runtime_env(files.clone())?,
+            files,
             tables: Mutex::new(Tables::default()),
             opened_at: newest,
             newest: AtomicI64::new(newest),
             committing: tokio::sync::Mutex::new(()),
+            written: Notify::new(),
+            merging_stopped: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         })
     }
 
-    /// Brings the tables that are there to these schemas: adds the nullable columns that they lack at their end; rows that are there have null in them. A table
-    /// that is not there is made by its first rows.
+    /// Brings the tables that are there to these layouts: adds the nullable columns that they lack at their end, in which rows that are there have null, and the
+    /// partition, which files that are there stay out of. Tables that are not there are made before their first rows.
     ///
     /// # Errors
     /// When a table has columns that are not the schema's.
-    pub(crate) async fn reconcile(&self, tables: &[(TableName, SchemaRef)]) -> Result<(), WarehouseError> {
+    pub(crate) async fn reconcile(&self, tables: &[TableLayout]) -> Result<(), WarehouseError> {
         let snapshot = self.newest();
         let there = self.provider.list_all_tables(snapshot).map_err(failed("listing the tables"))?;
-        for (name, schema) in tables {
+        for layout in tables {
+            let TableLayout { name, schema, .. } = layout;
             let Some(table) = there.iter().find(|there| there.schema_name == name.schema && there.table.table_name == name.name) else {
                 continue;
             };
-            let columns = self.provider.get_table_structure(table.table.table_id, snapshot).map_err(failed("reading the columns of a table"))?;
-            let wanted = column_definitions(schema)?;
-            match missing_columns(&columns, &wanted) {
-                Some(0) => {}
-                Some(_) => self.add_columns(name, &wanted).await?,
+            let table_id = table.table.table_id;
+            let columns = self.provider.get_table_structure(table_id, snapshot).map_err(failed("reading the columns of a table"))?;
+            // It was about to be made when the kernel was stopped.
+            if columns.is_empty() {
+                continue;
+            }
+            let partition = self.metadata.live_partition_spec(table_id).map_err(failed("reading the partition of a table"))?;
+            let is_as_laid_out = partition.is_some() || layout.partitioned_by.is_none();
+            match missing_columns(&columns, &column_definitions(schema)?) {
+                Some(0) if is_as_laid_out => self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_found(name.clone()),
+                Some(_) => self.lay_out(layout, &self.committing.lock().await)?,
                 None => {
                     let problem = format!("the table '{}' has other columns than its contract: restore the contract or the data folder", name.name);
                     return Err(WarehouseError::broken(problem));
                 }
             }
-            self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(name.clone(), 0);
         }
         Ok(())
     }
 
-    async fn add_columns(&self, table: &TableName, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
-        let _one_at_a_time = self.committing.lock().await;
-        let setup =
-            self.metadata.begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
-        let changed = self.metadata.publish_snapshot(
-            setup.table_id,
-            &table.schema,
-            &table.name,
-            setup.snapshot_id,
-            WriteMode::Append,
-            setup.base_snapshot_id,
-            columns,
-            &setup.field_ids,
-        );
-        let snapshot_id = changed.map_err(failed("adding columns"))?.snapshot_id;
-        self.newest.store(snapshot_id, Ordering::SeqCst);
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot_id);
+    /// Makes the table if it is not there.
+    pub(crate) async fn make(&self, layout: &TableLayout) -> Result<(), WarehouseError> {
+        if self.is_there(&layout.name) {
+            return Ok(());
+        }
+        let one_at_a_time = self.committing.lock().await;
+        if self.is_there(&layout.name) { Ok(()) } else { self.lay_out(layout, &one_at_a_time) }
+    }
+
+    /// Makes the table or what it lacks. What was begun and not ended is ended by the next call.
+    fn lay_out(&self, layout: &TableLayout, _one_at_a_time: &tokio::sync::MutexGuard<'_, ()>) -> Result<(), WarehouseError> {
+        self.refuse_in_doubt()?;
+        let (TableName { schema, name }, columns) = (&layout.name, column_definitions(&layout.schema)?);
+        let setup = self.metadata.begin_write_transaction(schema, name, &columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
+        let (id, base) = (setup.table_id, setup.base_snapshot_id);
+        let published = self.metadata.publish_snapshot(id, schema, name, setup.snapshot_id, WriteMode::Append, base, &columns, &setup.field_ids);
+        self.note_laid_out(published.map(|published| published.snapshot_id))?;
+        let partition = self.metadata.live_partition_spec(id).map_err(failed("reading the partition of a table"))?;
+        if let (Some(column), None) = (layout.partitioned_by, partition) {
+            self.note_laid_out(self.metadata.set_partition_spec(id, &[(column.to_owned(), PartitionTransform::Identity)]))?;
+        }
+        self.note_table(&layout.name, self.newest());
         Ok(())
     }
 
-    /// Whether the table has had rows.
+    fn note_laid_out(&self, outcome: Result<i64, DuckLakeError>) -> Result<(), WarehouseError> {
+        let snapshot = outcome.or_else(|error| commit::landed_all_the_same(self, self.newest(), error))?;
+        self.newest.store(snapshot, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn note_table(&self, table: &TableName, snapshot: i64) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot);
+    }
+
+    /// Whether the table has been made.
     pub(crate) fn is_there(&self, table: &TableName) -> bool {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).changed_at(table).is_some()
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).known(table).is_some()
     }
 
     /// The newest snapshot in which the table changed, 0 when it did not since this process began: what was read of it at that snapshot still holds.
     pub(crate) fn changed_at(&self, table: &TableName) -> i64 {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).changed_at(table).unwrap_or(0)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).known(table).map_or(0, |known| known.changed_at)
     }
 
     pub(crate) fn newest(&self) -> i64 {
@@ -206,17 +245,17 @@ impl Lake {
     /// The table as it was at a snapshot, `None` when it was not there yet. Kept, since reading a table's description from the catalog takes tens of
     /// milliseconds; commits to other tables do not make it stale.
     pub(crate) async fn table(&self, snapshot: i64, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>, WarehouseError> {
-        let snapshot = {
+        let (snapshot, files_at) = {
             let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(changed_at) = tables.changed_at(table) else {
+            let Some(known) = tables.known(table) else {
                 return Ok(None);
             };
             // Between its last change and now the table was always the same. Of changes before this process began only their end is known.
-            let snapshot = snapshot.min(changed_at.max(self.opened_at));
-            if let Some(known) = tables.get(snapshot, table) {
-                return Ok(Some(known));
+            let snapshot = snapshot.min(known.files_at.max(self.opened_at));
+            if let Some(opened) = tables.get(snapshot, table) {
+                return Ok(Some(opened));
             }
-            snapshot
+            (snapshot, known.files_at)
         };
         // The kernel's own tables change with every commit and keep rows in the catalog: nothing of them is worth holding.
         let metadata: Arc<dyn MetadataProvider> = match table.is_dataset() {
@@ -229,7 +268,7 @@ impl Lake {
         };
         let found = schema.table(&table.name).await.map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })?;
         if let Some(found) = &found {
-            self.tables.lock().unwrap_or_else(PoisonError::into_inner).put(snapshot, table.clone(), found.clone());
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).put((snapshot, table.clone()), files_at, found.clone());
         }
         Ok(found)
     }

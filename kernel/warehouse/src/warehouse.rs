@@ -62,6 +62,10 @@ impl Warehouse {
         let queries = Semaphore::new(settings.query.running_max);
         let lake = appender.lake().clone();
         let sessions = Sessions::new(appender.clone());
+        engine.handle().spawn({
+            let lake = lake.clone();
+            async move { lake.keep_merged().await }
+        });
         Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, appender, importer, queries, engine }) })
     }
 
@@ -93,9 +97,10 @@ impl Warehouse {
         self.inner.engine.run(async move { feed::watch_drop_folder(importer, folder).await }).await
     }
 
-    /// Stops imports between two commits and lets no query begin. What is cut off goes on with the next start.
+    /// Stops imports and merges between two commits and lets no query begin. What is cut off goes on with the next start.
     pub async fn close(&self) {
         self.inner.queries.close();
         self.inner.importer.close().await;
+        self.inner.lake.stop_merging().await;
     }
 }

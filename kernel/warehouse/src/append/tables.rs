@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::{contract::ColumnType, lake::TableName};
+use crate::{
+    contract::ColumnType,
+    lake::{TableLayout, TableName},
+};
 
 /// The record of every batch.
 pub(crate) const BATCH: &str = "batch";
@@ -14,11 +17,12 @@ pub(crate) const RESOLUTION: &str = "resolution";
 pub(crate) const REFUSAL: &str = "refusal";
 
 /// The kernel's own tables.
-pub(super) fn all() -> Vec<(TableName, SchemaRef)> {
-    [(BATCH, batch()), (QUARANTINE, quarantine()), (RESOLUTION, resolution()), (REFUSAL, refusal())]
-        .into_iter()
-        .map(|(name, schema)| (TableName::kernel(name), schema))
-        .collect()
+pub(super) fn all() -> [TableLayout; 4] {
+    [(BATCH, batch()), (QUARANTINE, quarantine()), (RESOLUTION, resolution()), (REFUSAL, refusal())].map(|(name, schema)| TableLayout {
+        name: TableName::kernel(name),
+        schema,
+        partitioned_by: None,
+    })
 }
 
 pub(crate) fn batch() -> SchemaRef {

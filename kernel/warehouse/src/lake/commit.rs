@@ -149,10 +149,11 @@ impl<'a> LakeTransaction<'a> {
             Err(error) => landed_all_the_same(lake, base, error)?,
         };
         let mut known = lake.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.into_iter().for_each(|table| known.note(table, snapshot));
+        tables.into_iter().for_each(|table| known.note_written(table, snapshot));
         drop(known);
         note(snapshot);
         lake.newest.store(snapshot, Ordering::SeqCst);
+        lake.written.notify_one();
         Ok(Landed { snapshot_id: snapshot, _one_at_a_time })
     }
 }
@@ -172,7 +173,7 @@ pub(crate) struct Landed<'a> {
 
 /// A commit may fail after the catalog took it. Nobody else writes, so a newer snapshot than the base can only be this one. When that cannot be read either,
 /// nobody knows, and what the kernel remembers of keys and slices may be wrong: no further commit is made until a start has read the catalog anew.
-fn landed_all_the_same(lake: &Lake, base: i64, error: DuckLakeError) -> Result<i64, WarehouseError> {
+pub(super) fn landed_all_the_same(lake: &Lake, base: i64, error: DuckLakeError) -> Result<i64, WarehouseError> {
     match lake.current_snapshot() {
         Ok(newest) if newest > base => {
             tracing::warn!(error = %error, snapshot = newest, "a commit reported a failure and is in the catalog: taken as done");
@@ -204,6 +205,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::lake::TableLayout;
 
     fn some() -> TableName {
         TableName::dataset("some")
@@ -264,7 +266,8 @@ mod tests {
         drop(lake);
 
         let lake = Lake::open(dir.path()).await.unwrap();
-        lake.reconcile(&[(some(), Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)])))]).await.unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)]));
+        lake.reconcile(&[TableLayout { name: some(), schema, partitioned_by: None }]).await.unwrap();
         assert_eq!(rows(&lake).await, 2);
         two_rows(&lake).await.commit(|_| ()).await.unwrap();
         assert_eq!(rows(&lake).await, 4);

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -18,13 +18,15 @@ use datafusion_ducklake::{
 type Result<T> = std::result::Result<T, DuckLakeError>;
 
 // Limit: files of a table whose descriptions are held, some kilobytes each. Of a larger table the catalog is asked for those that a query's conditions leave.
-const FILES_HELD_MAX: usize = 32;
+const FILES_HELD_MAX: usize = 256;
 
 /// What the catalog says of one table at one snapshot, for the scans of it: asked once and held, since none of it can change. To ask takes longer than to read
 /// a small table.
 #[derive(Debug)]
 pub(super) struct HeldMetadata {
     catalog: Arc<SqliteMetadataProvider>,
+    /// The files that whoever changes the table may see, where not all.
+    only: Option<HashSet<i64>>,
     /// In the order of their ids; `None` of a table with more files than are held.
     files: OnceLock<Option<Vec<DuckLakeFileMetadata>>>,
     /// Rows and deletions that stand in the catalog itself, where other writers keep what is small.
@@ -34,7 +36,12 @@ pub(super) struct HeldMetadata {
 
 impl HeldMetadata {
     pub(super) fn new(catalog: Arc<SqliteMetadataProvider>) -> HeldMetadata {
-        HeldMetadata { catalog, files: OnceLock::new(), inlined: OnceLock::new(), inlined_deletes: OnceLock::new() }
+        HeldMetadata { catalog, only: None, files: OnceLock::new(), inlined: OnceLock::new(), inlined_deletes: OnceLock::new() }
+    }
+
+    /// Of a table that is opened to change these files and no others.
+    pub(super) fn of_files(catalog: Arc<SqliteMetadataProvider>, files: HashSet<i64>) -> HeldMetadata {
+        HeldMetadata { only: Some(files), ..HeldMetadata::new(catalog) }
     }
 }
 
@@ -44,6 +51,14 @@ fn held<T>(held: &OnceLock<T>, ask: impl FnOnce() -> Result<T>) -> Result<&T> {
         Some(known) => Ok(known),
         None => ask().map(|answer| held.get_or_init(|| answer)),
     }
+}
+
+/// Whether a file's partition is among those that a filter asks for. Our partitions are by texts, and equal texts are equal values.
+fn may_hold(file: &DuckLakeFileMetadata, filter: &StatsFilter) -> bool {
+    filter.partitions.iter().filter(|wanted| !wanted.values.is_empty()).all(|wanted| {
+        let of_key = file.file.partition_values.iter().filter(|(index, _)| *index == wanted.partition_key_index);
+        of_key.filter_map(|(_, value)| value.as_ref()).all(|value| wanted.values.iter().any(|literal| literal.text() == value))
+    })
 }
 
 impl MetadataProvider for HeldMetadata {
@@ -60,10 +75,10 @@ impl MetadataProvider for HeldMetadata {
             Ok((files.len() <= FILES_HELD_MAX).then_some(files))
         })?;
         match files {
-            // The scan leaves out the files that its conditions exclude.
+            // The scan leaves out the files that its conditions exclude, but looks at the statistics of each.
             Some(files) => {
                 let after = files.iter().filter(|file| after_data_file_id.is_none_or(|after| file.file.data_file_id > after));
-                Ok(after.take(limit).cloned().collect())
+                Ok(after.filter(|file| filter.is_none_or(|filter| may_hold(file, filter))).take(limit).cloned().collect())
             }
             None => self.catalog.get_table_file_metadata_page_filtered(table_id, snapshot_id, after_data_file_id, limit, filter),
         }
@@ -156,7 +171,9 @@ impl MetadataProvider for HeldMetadata {
     }
 
     fn get_table_files_for_select(&self, table_id: i64, snapshot_id: i64) -> Result<Vec<DuckLakeTableFile>> {
-        self.catalog.get_table_files_for_select(table_id, snapshot_id)
+        let mut files = self.catalog.get_table_files_for_select(table_id, snapshot_id)?;
+        files.retain(|file| self.only.as_ref().is_none_or(|only| only.contains(&file.data_file_id)));
+        Ok(files)
     }
 
     fn list_all_tables(&self, snapshot_id: i64) -> Result<Vec<TableWithSchema>> {

@@ -1,0 +1,477 @@
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use datafusion::catalog::{CatalogProvider, TableProvider};
+use datafusion_ducklake::{
+    CompactionResult, DuckLakeCatalog, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, MergeOptions, MetadataWriter, RewriteOptions,
+    maintenance::{CleanupCriteria, cleanup_old_files_sqlite},
+    metadata_provider::DuckLakeTableFile,
+};
+use futures::FutureExt;
+use tokio::time::timeout;
+
+use super::{HeldMetadata, Lake, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, TableName, commit::landed_all_the_same, failed};
+use crate::error::WarehouseError;
+
+// Limit: sizes of files in bytes. Those between two of these are merged with each other, so that a row is written anew once for each step up and not with each
+// merge; larger ones stay as they are.
+const SIZES: [u64; 4] = [0, 256 << 10, 4 << 20, 32 << 20];
+
+// Limit: files of each size that may wait for others in a partition, since every scan opens them. While commits go on, more, and the largest as many as come:
+// a commit waits for a merge.
+const WAITING_MAX_BUSY: [usize; 3] = [7, 7, usize::MAX];
+const WAITING_MAX_AT_REST: [usize; 3] = [1, 3, 7];
+
+// Limit: files of a partition that rows were removed from and that wait nevertheless. To write one anew costs its size twice, since earlier snapshots need what it was.
+const WORN_MAX: usize = 7;
+
+// Limit: files of one merge, and their bytes: some tens of milliseconds for many small ones, a second for few large ones.
+const MERGED_FILES_MAX: usize = 128;
+const MERGED_BYTES_MAX: u64 = 64 << 20;
+
+// Limit: commits to a table after which it is looked at, which takes some milliseconds.
+const COMMITS_BETWEEN_LOOKS: usize = 64;
+
+// Limit: how long no rows come before the kernel is at rest.
+const REST: Duration = Duration::from_secs(2);
+
+// Limit: how long a file stays on disk after it was merged into another. Queries that had begun read it still, and no call is longer than an hour.
+const MERGED_KEPT_FOR: Duration = Duration::from_hours(2);
+
+/// What a merge may cost those who commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Busy,
+    AtRest,
+}
+
+/// Files that are merged next.
+#[derive(Default)]
+struct Due {
+    files: HashSet<i64>,
+    /// Those among them that are written anew first, each alone: a merge leaves out files that rows were removed from, and keeps those apart whose table had other
+    /// columns.
+    apart: Vec<i64>,
+    bytes: u64,
+}
+
+impl Due {
+    /// Takes the files of one partition and size, if more wait than may.
+    fn add(&mut self, files: Vec<DuckLakeTableFile>, waiting_max: usize) {
+        let (worn, mut waiting): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.delete_file_id.is_some());
+        let is_renewed = |file: &DuckLakeTableFile| 2 * file.delete_count.unwrap_or(0) >= file.max_row_count.unwrap_or(0);
+        let all_are_renewed = worn.len() > WORN_MAX;
+        waiting.extend(worn.into_iter().filter(|file| all_are_renewed || is_renewed(file)));
+        if waiting.len() <= waiting_max {
+            return;
+        }
+        waiting.sort_by_key(|file| file.data_file_id);
+        let mut chosen = Vec::new();
+        for file in waiting {
+            // One file alone is no merge.
+            if chosen.len() >= 2 && (self.files.len() + chosen.len() >= MERGED_FILES_MAX || self.bytes >= MERGED_BYTES_MAX) {
+                break;
+            }
+            self.bytes += file.file.file_size_bytes.unsigned_abs();
+            chosen.push(file);
+        }
+        let newest_columns = chosen.iter().filter_map(|file| file.schema_version).max();
+        let apart = chosen.iter().filter(|file| file.delete_file_id.is_some() || file.schema_version != newest_columns);
+        self.apart.extend(apart.map(|file| file.data_file_id));
+        self.files.extend(chosen.iter().map(|file| file.data_file_id));
+    }
+
+    fn is_full(&self) -> bool {
+        self.files.len() >= MERGED_FILES_MAX || self.bytes >= MERGED_BYTES_MAX
+    }
+}
+
+impl Lake {
+    /// Merges while rows come and when none come any more, until its task ends.
+    pub(crate) async fn keep_merged(&self) {
+        loop {
+            loop {
+                let often = self.tables.lock().unwrap_or_else(PoisonError::into_inner).take_written(COMMITS_BETWEEN_LOOKS);
+                self.merge_all(often, Pace::Busy).await;
+                if timeout(REST, self.written.notified()).await.is_err() {
+                    break;
+                }
+            }
+            let unmerged = self.tables.lock().unwrap_or_else(PoisonError::into_inner).take_unmerged();
+            self.merge_all(unmerged, Pace::AtRest).await;
+            if let Err(error) = self.delete_merged(MERGED_KEPT_FOR).await {
+                tracing::warn!(%error, "files that were merged into others could not be deleted: the next merge tries again");
+            }
+            self.written.notified().await;
+        }
+    }
+
+    async fn merge_all(&self, tables: Vec<TableName>, pace: Pace) {
+        for table in tables {
+            if let Err(error) = self.merge(&table, pace).await {
+                tracing::warn!(%error, table = table.name, "the files of a table could not be merged: its queries open all of them until the next rows come");
+            }
+        }
+    }
+
+    /// Lets no merge begin any more, and waits for the one that goes on.
+    pub(crate) async fn stop_merging(&self) {
+        self.merging_stopped.store(true, Ordering::SeqCst);
+        drop(self.committing.lock().await);
+    }
+
+    /// Merges the small files of a table where too many of a partition wait for it, the smallest first. No snapshot shows other rows than before.
+    pub(crate) async fn merge(&self, table: &TableName, pace: Pace) -> Result<(), WarehouseError> {
+        let waiting_max = match pace {
+            Pace::Busy => WAITING_MAX_BUSY,
+            Pace::AtRest => WAITING_MAX_AT_REST,
+        };
+        for (sizes, waiting_max) in SIZES.windows(2).zip(waiting_max) {
+            // Each takes at least one file away. Commits that wait have their turn in between.
+            while self.merge_some(table, (sizes[0], sizes[1]), waiting_max).await? {}
+        }
+        Ok(())
+    }
+
+    async fn merge_some(&self, table: &TableName, sizes: (u64, u64), waiting_max: usize) -> Result<bool, WarehouseError> {
+        let due = self.due(table, sizes, waiting_max).await?;
+        if due.files.is_empty() {
+            return Ok(false);
+        }
+        let _one_at_a_time = self.committing.lock().await;
+        self.refuse_in_doubt()?;
+        if self.merging_stopped.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        let opened = self.open_to_merge(table, due.files).await?;
+        let (opened, session) = (duck_lake(opened.as_ref())?, self.session().state());
+        let merging = async {
+            if due.apart.is_empty() {
+                let options = MergeOptions { target_file_size: sizes.1, max_merged_files: MERGED_FILES_MAX, min_file_size: sizes.0 };
+                opened.merge_adjacent_files(&session, options).await
+            } else {
+                let options = RewriteOptions { data_file_ids: Some(due.apart), ..RewriteOptions::default() };
+                opened.rewrite_data_files(&session, options).await
+            }
+        };
+        // What a panic leaves behind is looked at as after any other failure.
+        let outcome = AssertUnwindSafe(merging).catch_unwind().await;
+        self.note_merged(table, outcome.unwrap_or_else(|_| Err(DuckLakeError::Internal("a merge panicked".to_owned()))))
+    }
+
+    /// Some files of a size, of partitions that have more than may wait.
+    async fn due(&self, table: &TableName, (size_min, size_end): (u64, u64), waiting_max: usize) -> Result<Due, WarehouseError> {
+        let mut due = Due::default();
+        let Some(opened) = self.table(self.newest(), table).await? else {
+            return Ok(due);
+        };
+        let files = duck_lake(opened.as_ref())?.files().map_err(failed("listing data files"))?;
+        let mut partitions: HashMap<_, Vec<DuckLakeTableFile>> = HashMap::new();
+        for file in files {
+            if (size_min..size_end).contains(&file.file.file_size_bytes.unsigned_abs()) {
+                partitions.entry((file.partition_id, file.partition_values.clone())).or_default().push(file);
+            }
+        }
+        for files in partitions.into_values() {
+            if !due.is_full() {
+                due.add(files, waiting_max);
+            }
+        }
+        Ok(due)
+    }
+
+    /// The table at the newest snapshot, as one that a merge of these files writes.
+    async fn open_to_merge(&self, table: &TableName, files: HashSet<i64>) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+        let mut options = DuckLakeWriteOptions::default();
+        options.max_row_group_rows = Some(ROW_GROUP_ROWS_MAX);
+        options.max_row_group_bytes = Some(ROW_GROUP_BYTES_MAX);
+        let metadata = Arc::new(HeldMetadata::of_files(self.provider.clone(), files));
+        let writer: Arc<dyn MetadataWriter> = self.metadata.clone();
+        let catalog = DuckLakeCatalog::with_writer(metadata, writer).map_err(failed("opening the catalog"))?.with_write_options(options);
+        let schema = catalog.schema(&table.schema).ok_or_else(|| WarehouseError::broken("a table that is merged has no schema"))?;
+        let opened = schema.table(&table.name).await.map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })?;
+        opened.ok_or_else(|| WarehouseError::broken("a table that is merged is gone"))
+    }
+
+    /// A merge commits by itself; what this process knows of the table follows.
+    fn note_merged(&self, table: &TableName, outcome: Result<CompactionResult, DuckLakeError>) -> Result<bool, WarehouseError> {
+        let landed = outcome.and_then(|done| if done.did_work() { self.current_snapshot().map(Some) } else { Ok(None) });
+        let snapshot = match landed {
+            Ok(None) => return Ok(false),
+            Ok(Some(snapshot)) => snapshot,
+            Err(error) => landed_all_the_same(self, self.newest(), error)?,
+        };
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_merged(table, snapshot);
+        self.newest.store(snapshot, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// Deletes files that were merged into others so long ago.
+    async fn delete_merged(&self, kept_for: Duration) -> Result<(), WarehouseError> {
+        let merged_before = CleanupCriteria::OlderThan((SystemTime::now() - kept_for).into());
+        cleanup_old_files_sqlite(&self.metadata, self.files.clone(), merged_before, false).await.map(drop).map_err(failed("deleting files that were merged"))
+    }
+}
+
+fn duck_lake(opened: &dyn TableProvider) -> Result<&DuckLakeTable, WarehouseError> {
+    opened.downcast_ref::<DuckLakeTable>().ok_or_else(|| WarehouseError::broken("a table of the lake is no DuckLake table"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::{collections::BTreeMap, path::Path};
+
+    use arrow_array::{Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+    use arrow_schema::{DataType, Field, Schema};
+    use datafusion::{
+        logical_expr::Expr,
+        prelude::{col, lit},
+    };
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+    use tokio::runtime::Runtime;
+
+    use super::*;
+    use crate::lake::TableLayout;
+
+    fn layout() -> TableLayout {
+        let fields = vec![Field::new("city", DataType::Utf8, false), Field::new("number", DataType::Int64, false), Field::new("text", DataType::Utf8, false)];
+        TableLayout { name: TableName::dataset("some"), schema: Arc::new(Schema::new(fields)), partitioned_by: Some("city") }
+    }
+
+    fn batch(city: &str, numbers: &[i64], text: &str) -> RecordBatch {
+        let (cities, texts) = (StringArray::from(vec![city; numbers.len()]), StringArray::from(vec![text; numbers.len()]));
+        RecordBatch::try_new(layout().schema, vec![Arc::new(cities), Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)]).unwrap()
+    }
+
+    async fn open(dir: &TempDir) -> Lake {
+        let lake = Lake::open(dir.path()).await.unwrap();
+        lake.reconcile(&[layout()]).await.unwrap();
+        lake.make(&layout()).await.unwrap();
+        lake
+    }
+
+    async fn append(lake: &Lake, city: &str, numbers: &[i64], text: &str) -> i64 {
+        let mut transaction = lake.begin().await.unwrap();
+        transaction.append(&layout().name, &layout().schema, &[batch(city, numbers, text)]).await.unwrap();
+        transaction.commit(|_| ()).await.unwrap().snapshot_id
+    }
+
+    async fn numbers(lake: &Lake, snapshot: i64, condition: Option<Expr>) -> Vec<i64> {
+        let batches = lake.rows(snapshot, &layout().name, condition, &["number"]).await.unwrap();
+        let mut numbers: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// How many files of each city the newest snapshot has, beside those that rows were removed from.
+    async fn files(lake: &Lake) -> Vec<usize> {
+        let opened = lake.table(lake.newest(), &layout().name).await.unwrap().unwrap();
+        let mut cities: BTreeMap<_, usize> = BTreeMap::new();
+        for file in duck_lake(opened.as_ref()).unwrap().files().unwrap() {
+            *cities.entry((file.partition_id, file.partition_values)).or_default() += usize::from(file.delete_file_id.is_none());
+        }
+        cities.into_values().collect()
+    }
+
+    /// How many Parquet files are on disk.
+    fn on_disk(dir: &Path) -> usize {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { on_disk(&path) } else { usize::from(path.extension().is_some_and(|end| end == "parquet")) }).sum()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Append(&'static str, u8),
+        /// Numbers that leave a rest go, and one comes.
+        Replace(i64, i64),
+        Merge(Pace),
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            5 => (prop_oneof![Just("a"), Just("b"), Just("c")], 1..20u8).prop_map(|(city, rows)| Step::Append(city, rows)),
+            2 => (2..5i64, 0..5i64).prop_map(|(divisor, rest)| Step::Replace(divisor, rest)),
+            2 => prop_oneof![Just(Pace::Busy), Just(Pace::AtRest)].prop_map(Step::Merge),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    async fn every_snapshot_stays_as_it_was(steps: Vec<Step>) {
+        let dir = TempDir::new().unwrap();
+        let (mut lake, mut next, mut rows) = (open(&dir).await, 0, Vec::new());
+        let (mut snapshots, mut cities): (BTreeMap<i64, Vec<i64>>, BTreeMap<i64, &str>) = Default::default();
+        for step in steps {
+            match step {
+                Step::Append(city, count) => {
+                    let added: Vec<i64> = (next..next + i64::from(count)).collect();
+                    next += i64::from(count);
+                    let snapshot = append(&lake, city, &added, "text").await;
+                    cities.extend(added.iter().map(|number| (*number, city)));
+                    rows.extend(added);
+                    snapshots.insert(snapshot, rows.clone());
+                }
+                Step::Replace(divisor, rest) => {
+                    let mut transaction = lake.begin().await.unwrap();
+                    let (name, schema) = (layout().name, layout().schema);
+                    let removed =
+                        transaction.replace(&name, &schema, &[batch("a", &[next], "text")], (col("number") % lit(divisor)).eq(lit(rest))).await.unwrap();
+                    let snapshot = transaction.commit(|_| ()).await.unwrap().snapshot_id;
+                    let before = rows.len();
+                    rows.retain(|number| number % divisor != rest);
+                    assert_eq!(removed, (before - rows.len()) as u64);
+                    rows.push(next);
+                    cities.insert(next, "a");
+                    next += 1;
+                    snapshots.insert(snapshot, rows.clone());
+                }
+                Step::Merge(pace) => {
+                    lake.merge(&layout().name, pace).await.unwrap();
+                    if pace == Pace::AtRest {
+                        assert!(files(&lake).await.into_iter().all(|files| files <= 1), "one small file of a city");
+                    }
+                    lake.delete_merged(Duration::ZERO).await.unwrap();
+                }
+                Step::Restart => {
+                    drop(lake);
+                    lake = open(&dir).await;
+                }
+            }
+            for (snapshot, expected) in &snapshots {
+                assert_eq!(&numbers(&lake, *snapshot, None).await, expected, "snapshot {snapshot}");
+                let of_city: Vec<i64> = expected.iter().copied().filter(|number| cities[number] == "a").collect();
+                assert_eq!(numbers(&lake, *snapshot, Some(col("city").eq(lit("a")))).await, of_city, "snapshot {snapshot}");
+                let count = lake.frame(*snapshot, &layout().name).await.unwrap().unwrap().count().await.unwrap();
+                assert_eq!(count, expected.len(), "snapshot {snapshot}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn every_snapshot_stays_as_it_was_whatever_is_merged(steps in prop::collection::vec(step(), 1..24)) {
+            Runtime::new().unwrap().block_on(every_snapshot_stays_as_it_was(steps));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_move_up_and_the_large_ones_stay() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        // Texts that cannot be compressed: a file of more than 256 KiB, which four others may wait for.
+        let text = |seed: u64| -> String {
+            let mut state = seed | 1;
+            let next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(b' ' + u8::try_from((state >> 33) % 90).unwrap())
+            };
+            std::iter::repeat_with(next).take(400 << 10).collect()
+        };
+        for number in 0..3 {
+            append(&lake, "a", &[number], &text(number.unsigned_abs())).await;
+        }
+        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake).await, [3], "three may wait");
+        append(&lake, "a", &[3], &text(3)).await;
+        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake).await, [1]);
+        assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1, 2, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn while_rows_come_only_many_files_are_merged_and_a_column_more_does_not_keep_them_apart() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        for number in 0..7 {
+            append(&lake, "a", &[number], "").await;
+        }
+        append(&lake, "b", &[7], "").await;
+        lake.merge(&layout().name, Pace::Busy).await.unwrap();
+        assert_eq!(files(&lake).await, [7, 1]);
+
+        let mut fields = layout().schema.fields().to_vec();
+        fields.push(Arc::new(Field::new("more", DataType::Int64, true)));
+        let wider = TableLayout { schema: Arc::new(Schema::new(fields)), ..layout() };
+        lake.reconcile(&[wider.clone()]).await.unwrap();
+        let mut columns = batch("a", &[8], "").columns().to_vec();
+        columns.push(Arc::new(Int64Array::from(vec![1])));
+        let mut transaction = lake.begin().await.unwrap();
+        transaction.append(&wider.name, &wider.schema, &[RecordBatch::try_new(wider.schema.clone(), columns).unwrap()]).await.unwrap();
+        transaction.commit(|_| ()).await.unwrap();
+        let changed_at = lake.changed_at(&layout().name);
+        lake.merge(&layout().name, Pace::Busy).await.unwrap();
+        assert_eq!(files(&lake).await, [1, 1]);
+        assert_eq!(lake.changed_at(&layout().name), changed_at, "its rows are the same");
+        assert_eq!(numbers(&lake, lake.newest(), None).await, (0..9).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_merged_stays_on_disk_for_its_time_and_goes_then() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        for number in 0..3 {
+            append(&lake, "a", &[number], "").await;
+        }
+        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        append(&lake, "a", &[3], "").await;
+        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        lake.delete_merged(Duration::from_hours(1)).await.unwrap();
+        assert_eq!(on_disk(dir.path()), 6, "four of rows, two of merges");
+        lake.delete_merged(Duration::ZERO).await.unwrap();
+        assert_eq!(on_disk(dir.path()), 1);
+        assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1, 2, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_that_rows_were_removed_from_wait_until_it_pays_to_write_them_anew() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append(&lake, "a", &(0..10).collect::<Vec<_>>(), "").await;
+        let remove = async |condition: Expr| {
+            let mut transaction = lake.begin().await.unwrap();
+            transaction.replace(&layout().name, &layout().schema, &[batch("a", &[100], "")], condition).await.unwrap();
+            transaction.commit(|_| ()).await.unwrap();
+            lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+            on_disk(dir.path())
+        };
+        // The rows, a delete file, the row that came.
+        assert_eq!(remove(col("number").lt(lit(4))).await, 3);
+        // Half of the rows are gone: another delete file and row, the first file anew, and the merge of all.
+        assert_eq!(remove(col("number").lt(lit(5))).await, 7);
+        assert_eq!(files(&lake).await, [1]);
+        assert_eq!(numbers(&lake, lake.newest(), None).await, [5, 6, 7, 8, 9, 100, 100]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_from_before_the_partition_stay_among_themselves() {
+        let dir = TempDir::new().unwrap();
+        let lake = Lake::open(dir.path()).await.unwrap();
+        lake.make(&TableLayout { partitioned_by: None, ..layout() }).await.unwrap();
+        append(&lake, "a", &[0], "").await;
+        append(&lake, "b", &[1], "").await;
+        lake.reconcile(&[layout()]).await.unwrap();
+        append(&lake, "a", &[2], "").await;
+        append(&lake, "b", &[3], "").await;
+        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake).await, [1, 1, 1]);
+        assert_eq!(numbers(&lake, lake.newest(), Some(col("city").eq(lit("b")))).await, [1, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_is_merged_once_it_was_stopped() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append(&lake, "a", &[1], "").await;
+        append(&lake, "a", &[2], "").await;
+        lake.stop_merging().await;
+        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake).await, [2]);
+    }
+}
