@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Where the warehouse lives and what it may use.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct WarehouseSettings {
     pub moved_rows_max: usize,
     // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
     pub quarantine_bytes: usize,
+    // Limit: how long no rows come before the kernel is at rest and merges small files that it leaves alone while commits would wait for it.
+    pub rest: Duration,
 }
 
 /// What one query may use. A request may ask for less, never for more.
@@ -44,6 +46,7 @@ impl WarehouseSettings {
             keys_in_memory: 7 << 20,
             moved_rows_max: 1_000_000,
             quarantine_bytes: 64 << 20,
+            rest: Duration::from_secs(2),
         }
     }
 }

@@ -63,8 +63,8 @@ impl Warehouse {
         let lake = appender.lake().clone();
         let sessions = Sessions::new(appender.clone());
         engine.handle().spawn({
-            let lake = lake.clone();
-            async move { lake.keep_merged().await }
+            let (lake, rest) = (lake.clone(), settings.rest);
+            async move { lake.keep_merged(rest).await }
         });
         Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, appender, importer, queries, engine }) })
     }

@@ -36,9 +36,6 @@ const MERGED_BYTES_MAX: u64 = 64 << 20;
 // Limit: commits to a table after which it is looked at, which takes some milliseconds.
 const COMMITS_BETWEEN_LOOKS: usize = 64;
 
-// Limit: how long no rows come before the kernel is at rest.
-const REST: Duration = Duration::from_secs(2);
-
 // Limit: how long a file stays on disk after it was merged into another. Queries that had begun read it still, and no call is longer than an hour.
 const MERGED_KEPT_FOR: Duration = Duration::from_hours(2);
 
@@ -91,13 +88,13 @@ impl Due {
 }
 
 impl Lake {
-    /// Merges while rows come and when none come any more, until its task ends.
-    pub(crate) async fn keep_merged(&self) {
+    /// Merges while rows come and when none came for a while, until its task ends.
+    pub(crate) async fn keep_merged(&self, rest: Duration) {
         loop {
             loop {
                 let often = self.tables.lock().unwrap_or_else(PoisonError::into_inner).take_written(COMMITS_BETWEEN_LOOKS);
                 self.merge_all(often, Pace::Busy).await;
-                if timeout(REST, self.written.notified()).await.is_err() {
+                if timeout(rest, self.written.notified()).await.is_err() {
                     break;
                 }
             }

@@ -49,6 +49,8 @@ impl Kernel {
     pub(crate) async fn start_with(change: impl FnOnce(&mut WarehouseSettings)) -> Kernel {
         let dir = TempDir::new().unwrap();
         let mut settings = WarehouseSettings::in_dir(dir.path().join("warehouse"));
+        // Never: tests count snapshots, and merges are some.
+        settings.rest = Duration::from_hours(1);
         change(&mut settings);
         let clock = Clock::set_to(NOW);
         let warehouse = open(&settings, &clock).await;

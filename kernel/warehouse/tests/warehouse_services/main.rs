@@ -12,6 +12,7 @@ mod folders;
 mod isolation;
 mod kernel;
 mod latest;
+mod merging;
 mod numbers;
 mod parts;
 mod platform;
