@@ -62,7 +62,6 @@ const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS backplane_column ON ducklake_column (table_id);
     CREATE INDEX IF NOT EXISTS backplane_deletes_of_file ON ducklake_delete_file (data_file_id);
     CREATE INDEX IF NOT EXISTS backplane_stats_of_file ON ducklake_file_column_stats (data_file_id);
-    CREATE INDEX IF NOT EXISTS backplane_partition_of_file ON ducklake_file_partition_value (data_file_id);
 ";
 
 /// Adds the indexes that the catalog lacks; the library that owns its tables has made them by then.

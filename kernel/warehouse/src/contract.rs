@@ -4,10 +4,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use kernel_base::{INGESTED_AT, ORIGIN_COLUMNS, SOURCE};
 use serde::Deserialize;
 
-use crate::{
-    error::WarehouseError,
-    lake::{TableLayout, TableName},
-};
+use crate::{error::WarehouseError, lake::TableName};
 
 mod read;
 mod seeds;
@@ -213,17 +210,8 @@ impl DatasetContract {
     }
 
     /// The tables that have its columns: of its rows, and of those set aside.
-    pub(crate) fn tables(&self) -> [TableLayout; 2] {
-        [self.table(), TableLayout { name: TableName::aside(&self.name), schema: self.table_schema(), partitioned_by: None }]
-    }
-
-    /// The table of its rows.
-    pub(crate) fn table(&self) -> TableLayout {
-        let partitioned_by = match self.visibility {
-            Visibility::City => Some(CITY),
-            Visibility::Shared => None,
-        };
-        TableLayout { name: TableName::dataset(&self.name), schema: self.table_schema(), partitioned_by }
+    pub(crate) fn tables(&self) -> [(TableName, SchemaRef); 2] {
+        [TableName::dataset(&self.name), TableName::aside(&self.name)].map(|table| (table, self.table_schema()))
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<(usize, &ColumnContract)> {

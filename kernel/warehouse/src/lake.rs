@@ -22,8 +22,8 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use datafusion_ducklake::{
-    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, PartitionTransform, SqliteMetadataProvider,
-    SqliteMetadataWriter, WriteMode, metadata_provider::DuckLakeTableColumn,
+    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, SqliteMetadataProvider, SqliteMetadataWriter, WriteMode,
+    metadata_provider::DuckLakeTableColumn,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -74,15 +74,6 @@ pub(crate) struct Lake {
     merging_stopped: AtomicBool,
     /// Whether a commit ended so that nobody knows if it landed.
     in_doubt: AtomicBool,
-}
-
-/// What a table is like.
-#[derive(Debug, Clone)]
-pub(crate) struct TableLayout {
-    pub(crate) name: TableName,
-    pub(crate) schema: SchemaRef,
-    /// The column by whose values rows are kept in files of their own.
-    pub(crate) partitioned_by: Option<&'static str>,
 }
 
 /// Names a table. Shared datasets have one schema, those of each plugin another, and the kernel's own tables a third that no query session ever sees.
@@ -149,75 +140,58 @@ impl Lake {
         })
     }
 
-    /// Brings the tables that are there to these layouts: adds the nullable columns that they lack at their end, in which rows that are there have null, and the
-    /// partition, which files that are there stay out of. Tables that are not there are made before their first rows.
+    /// Brings the tables that are there to these schemas: adds the nullable columns that they lack at their end; rows that are there have null in them. A table
+    /// that is not there is made by its first rows.
     ///
     /// # Errors
     /// When a table has columns that are not the schema's.
-    pub(crate) async fn reconcile(&self, tables: &[TableLayout]) -> Result<(), WarehouseError> {
+    pub(crate) async fn reconcile(&self, tables: &[(TableName, SchemaRef)]) -> Result<(), WarehouseError> {
         let snapshot = self.newest();
         let there = self.provider.list_all_tables(snapshot).map_err(failed("listing the tables"))?;
-        for layout in tables {
-            let TableLayout { name, schema, .. } = layout;
+        for (name, schema) in tables {
             let Some(table) = there.iter().find(|there| there.schema_name == name.schema && there.table.table_name == name.name) else {
                 continue;
             };
-            let table_id = table.table.table_id;
-            let columns = self.provider.get_table_structure(table_id, snapshot).map_err(failed("reading the columns of a table"))?;
-            // It was about to be made when the kernel was stopped.
+            let columns = self.provider.get_table_structure(table.table.table_id, snapshot).map_err(failed("reading the columns of a table"))?;
+            // Its first rows were about to come when the kernel was stopped.
             if columns.is_empty() {
                 continue;
             }
-            let partition = self.metadata.live_partition_spec(table_id).map_err(failed("reading the partition of a table"))?;
-            let is_as_laid_out = partition.is_some() || layout.partitioned_by.is_none();
-            match missing_columns(&columns, &column_definitions(schema)?) {
-                Some(0) if is_as_laid_out => self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_found(name.clone()),
-                Some(_) => self.lay_out(layout, &self.committing.lock().await)?,
+            let wanted = column_definitions(schema)?;
+            match missing_columns(&columns, &wanted) {
+                Some(0) => {}
+                Some(_) => self.add_columns(name, &wanted).await?,
                 None => {
                     let problem = format!("the table '{}' has other columns than its contract: restore the contract or the data folder", name.name);
                     return Err(WarehouseError::broken(problem));
                 }
             }
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_found(name.clone());
         }
         Ok(())
     }
 
-    /// Makes the table if it is not there.
-    pub(crate) async fn make(&self, layout: &TableLayout) -> Result<(), WarehouseError> {
-        if self.is_there(&layout.name) {
-            return Ok(());
-        }
-        let one_at_a_time = self.committing.lock().await;
-        if self.is_there(&layout.name) { Ok(()) } else { self.lay_out(layout, &one_at_a_time) }
-    }
-
-    /// Makes the table or what it lacks. What was begun and not ended is ended by the next call.
-    fn lay_out(&self, layout: &TableLayout, _one_at_a_time: &tokio::sync::MutexGuard<'_, ()>) -> Result<(), WarehouseError> {
-        self.refuse_in_doubt()?;
-        let (TableName { schema, name }, columns) = (&layout.name, column_definitions(&layout.schema)?);
-        let setup = self.metadata.begin_write_transaction(schema, name, &columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
-        let (id, base) = (setup.table_id, setup.base_snapshot_id);
-        let published = self.metadata.publish_snapshot(id, schema, name, setup.snapshot_id, WriteMode::Append, base, &columns, &setup.field_ids);
-        self.note_laid_out(published.map(|published| published.snapshot_id))?;
-        let partition = self.metadata.live_partition_spec(id).map_err(failed("reading the partition of a table"))?;
-        if let (Some(column), None) = (layout.partitioned_by, partition) {
-            self.note_laid_out(self.metadata.set_partition_spec(id, &[(column.to_owned(), PartitionTransform::Identity)]))?;
-        }
-        self.note_table(&layout.name, self.newest());
+    async fn add_columns(&self, table: &TableName, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
+        let _one_at_a_time = self.committing.lock().await;
+        let setup =
+            self.metadata.begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
+        let changed = self.metadata.publish_snapshot(
+            setup.table_id,
+            &table.schema,
+            &table.name,
+            setup.snapshot_id,
+            WriteMode::Append,
+            setup.base_snapshot_id,
+            columns,
+            &setup.field_ids,
+        );
+        let snapshot_id = changed.map_err(failed("adding columns"))?.snapshot_id;
+        self.newest.store(snapshot_id, Ordering::SeqCst);
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot_id);
         Ok(())
     }
 
-    fn note_laid_out(&self, outcome: Result<i64, DuckLakeError>) -> Result<(), WarehouseError> {
-        let snapshot = outcome.or_else(|error| commit::landed_all_the_same(self, self.newest(), error))?;
-        self.newest.store(snapshot, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn note_table(&self, table: &TableName, snapshot: i64) {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot);
-    }
-
-    /// Whether the table has been made.
+    /// Whether the table has had rows.
     pub(crate) fn is_there(&self, table: &TableName) -> bool {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).known(table).is_some()
     }

@@ -55,9 +55,8 @@ impl Appender {
         let (mut staged, now) = (self.lake.stage(), self.clock.now_micros());
         let mut is_written = false;
         let table = TableName::dataset(&batch.dataset.name);
-        self.lake.make(&batch.dataset.table()).await?;
-        // Beginning to write takes the catalog's lock, for which few rows are not worth a fight.
-        if let (Change::Add { rows, restates: None, settled, .. }, Mode::Append) = (&batch.change, batch.dataset.mode)
+        // The first rows make their table, which two may not do at once; and beginning to write takes the catalog's lock, for which few rows are not worth a fight.
+        if let (Change::Add { rows, restates: None, settled, .. }, Mode::Append, true) = (&batch.change, batch.dataset.mode, self.lake.is_there(&table))
             && settled.is_nothing()
             && rows.num_rows() >= WRITTEN_AHEAD_ROWS_MIN
             && self.known(&batch.key).await?.is_none()

@@ -2,10 +2,7 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::{
-    contract::ColumnType,
-    lake::{TableLayout, TableName},
-};
+use crate::{contract::ColumnType, lake::TableName};
 
 /// The record of every batch.
 pub(crate) const BATCH: &str = "batch";
@@ -17,12 +14,11 @@ pub(crate) const RESOLUTION: &str = "resolution";
 pub(crate) const REFUSAL: &str = "refusal";
 
 /// The kernel's own tables.
-pub(super) fn all() -> [TableLayout; 4] {
-    [(BATCH, batch()), (QUARANTINE, quarantine()), (RESOLUTION, resolution()), (REFUSAL, refusal())].map(|(name, schema)| TableLayout {
-        name: TableName::kernel(name),
-        schema,
-        partitioned_by: None,
-    })
+pub(super) fn all() -> Vec<(TableName, SchemaRef)> {
+    [(BATCH, batch()), (QUARANTINE, quarantine()), (RESOLUTION, resolution()), (REFUSAL, refusal())]
+        .into_iter()
+        .map(|(name, schema)| (TableName::kernel(name), schema))
+        .collect()
 }
 
 pub(crate) fn batch() -> SchemaRef {

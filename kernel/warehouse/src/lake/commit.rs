@@ -205,7 +205,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::lake::TableLayout;
 
     fn some() -> TableName {
         TableName::dataset("some")
@@ -266,8 +265,7 @@ mod tests {
         drop(lake);
 
         let lake = Lake::open(dir.path()).await.unwrap();
-        let schema = Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)]));
-        lake.reconcile(&[TableLayout { name: some(), schema, partitioned_by: None }]).await.unwrap();
+        lake.reconcile(&[(some(), Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)])))]).await.unwrap();
         assert_eq!(rows(&lake).await, 2);
         two_rows(&lake).await.commit(|_| ()).await.unwrap();
         assert_eq!(rows(&lake).await, 4);

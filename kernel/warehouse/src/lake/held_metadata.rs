@@ -12,7 +12,7 @@ use datafusion_ducklake::{
         DuckLakeStatistics, DuckLakeTableColumn, DuckLakeTableField, DuckLakeTableFile, FileWithTable, SchemaMetadata, SnapshotMetadata, TableMetadata,
         TableWithSchema, ViewMetadata,
     },
-    stats_filter::StatsFilter,
+    stats_filter::{PartitionTextMatch, StatsExpr, StatsFilter},
 };
 
 type Result<T> = std::result::Result<T, DuckLakeError>;
@@ -53,12 +53,24 @@ fn held<T>(held: &OnceLock<T>, ask: impl FnOnce() -> Result<T>) -> Result<&T> {
     }
 }
 
-/// Whether a file's partition is among those that a filter asks for. Our partitions are by texts, and equal texts are equal values.
+/// Whether a file's statistics leave room for rows that a filter asks for, as far as it compares texts with texts, which need no conversion: the city above all.
 fn may_hold(file: &DuckLakeFileMetadata, filter: &StatsFilter) -> bool {
-    filter.partitions.iter().filter(|wanted| !wanted.values.is_empty()).all(|wanted| {
-        let of_key = file.file.partition_values.iter().filter(|(index, _)| *index == wanted.partition_key_index);
-        of_key.filter_map(|(_, value)| value.as_ref()).all(|value| wanted.values.iter().any(|literal| literal.text() == value))
+    let of_texts = filter.columns.iter().filter(|column| column.partition_text == Some(PartitionTextMatch::Exact));
+    of_texts.into_iter().all(|column| {
+        let statistics = file.column_statistics.iter().find(|statistics| statistics.column_id == column.column_id);
+        let bounds = statistics.and_then(|statistics| statistics.min_value.as_deref().zip(statistics.max_value.as_deref()));
+        bounds.is_none_or(|bounds| admits(&column.condition, bounds))
     })
+}
+
+fn admits(condition: &StatsExpr, (min, max): (&str, &str)) -> bool {
+    match condition {
+        StatsExpr::And(conditions) => conditions.iter().all(|condition| admits(condition, (min, max))),
+        StatsExpr::Or(conditions) => conditions.iter().any(|condition| admits(condition, (min, max))),
+        StatsExpr::LiteralWithinBounds(literal) => (min..=max).contains(&literal.text()),
+        // What is not told by equal texts the scan tells.
+        _ => true,
+    }
 }
 
 impl MetadataProvider for HeldMetadata {

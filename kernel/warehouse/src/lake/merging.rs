@@ -1,5 +1,6 @@
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, SystemTime},
@@ -9,24 +10,24 @@ use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion_ducklake::{
     CompactionResult, DuckLakeCatalog, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, MergeOptions, MetadataWriter, RewriteOptions,
     maintenance::{CleanupCriteria, cleanup_old_files_sqlite},
-    metadata_provider::DuckLakeTableFile,
+    metadata_provider::{DuckLakeFileMetadata, DuckLakeTableFile, FILE_METADATA_BATCH_SIZE, MetadataProvider, TableMetadata},
 };
 use futures::FutureExt;
 use tokio::time::timeout;
 
 use super::{HeldMetadata, Lake, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, TableName, commit::landed_all_the_same, failed};
-use crate::error::WarehouseError;
+use crate::{contract::CITY, error::WarehouseError};
 
 // Limit: sizes of files in bytes. Those between two of these are merged with each other, so that a row is written anew once for each step up and not with each
 // merge; larger ones stay as they are.
 const SIZES: [u64; 4] = [0, 256 << 10, 4 << 20, 32 << 20];
 
-// Limit: files of each size that may wait for others in a partition, since every scan opens them. While commits go on, more, and the largest as many as come:
+// Limit: files of each size that may wait for others of their city, since every scan opens them. While commits go on, more, and the largest as many as come:
 // a commit waits for a merge.
 const WAITING_MAX_BUSY: [usize; 3] = [7, 7, usize::MAX];
 const WAITING_MAX_AT_REST: [usize; 3] = [1, 3, 7];
 
-// Limit: files of a partition that rows were removed from and that wait nevertheless. To write one anew costs its size twice, since earlier snapshots need what it was.
+// Limit: files of a city that rows were removed from and that wait nevertheless. To write one anew costs its size twice, since earlier snapshots need what it was.
 const WORN_MAX: usize = 7;
 
 // Limit: files of one merge, and their bytes: some tens of milliseconds for many small ones, a second for few large ones.
@@ -46,44 +47,37 @@ pub(crate) enum Pace {
     AtRest,
 }
 
-/// Files that are merged next.
-#[derive(Default)]
+/// Small files of one city, or files that have rows of several, that are merged with each other.
 struct Due {
     files: HashSet<i64>,
     /// Those among them that are written anew first, each alone: a merge leaves out files that rows were removed from, and keeps those apart whose table had other
     /// columns.
     apart: Vec<i64>,
-    bytes: u64,
 }
 
 impl Due {
-    /// Takes the files of one partition and size, if more wait than may.
-    fn add(&mut self, files: Vec<DuckLakeTableFile>, waiting_max: usize) {
+    /// Of such files those that are due, if more wait than may.
+    fn of(files: Vec<DuckLakeTableFile>, waiting_max: usize) -> Option<Due> {
         let (worn, mut waiting): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.delete_file_id.is_some());
-        let is_renewed = |file: &DuckLakeTableFile| 2 * file.delete_count.unwrap_or(0) >= file.max_row_count.unwrap_or(0);
-        let all_are_renewed = worn.len() > WORN_MAX;
-        waiting.extend(worn.into_iter().filter(|file| all_are_renewed || is_renewed(file)));
+        let is_half_gone = |file: &DuckLakeTableFile| 2 * file.delete_count.unwrap_or(0) >= file.max_row_count.unwrap_or(0);
+        let all_are_due = worn.len() > WORN_MAX;
+        waiting.extend(worn.into_iter().filter(|file| all_are_due || is_half_gone(file)));
         if waiting.len() <= waiting_max {
-            return;
+            return None;
         }
         waiting.sort_by_key(|file| file.data_file_id);
-        let mut chosen = Vec::new();
-        for file in waiting {
-            // One file alone is no merge.
-            if chosen.len() >= 2 && (self.files.len() + chosen.len() >= MERGED_FILES_MAX || self.bytes >= MERGED_BYTES_MAX) {
-                break;
-            }
-            self.bytes += file.file.file_size_bytes.unsigned_abs();
-            chosen.push(file);
-        }
-        let newest_columns = chosen.iter().filter_map(|file| file.schema_version).max();
-        let apart = chosen.iter().filter(|file| file.delete_file_id.is_some() || file.schema_version != newest_columns);
-        self.apart.extend(apart.map(|file| file.data_file_id));
-        self.files.extend(chosen.iter().map(|file| file.data_file_id));
-    }
-
-    fn is_full(&self) -> bool {
-        self.files.len() >= MERGED_FILES_MAX || self.bytes >= MERGED_BYTES_MAX
+        let mut bytes = 0;
+        let fits = waiting.iter().take(MERGED_FILES_MAX).take_while(|file| {
+            let fits = bytes < MERGED_BYTES_MAX;
+            bytes += file.file.file_size_bytes.unsigned_abs();
+            fits
+        });
+        // One file alone is no merge.
+        let count = fits.count().max(2);
+        waiting.truncate(count);
+        let newest_columns = waiting.iter().filter_map(|file| file.schema_version).max();
+        let apart = waiting.iter().filter(|file| file.delete_file_id.is_some() || file.schema_version != newest_columns);
+        Some(Due { apart: apart.map(|file| file.data_file_id).collect(), files: waiting.iter().map(|file| file.data_file_id).collect() })
     }
 }
 
@@ -121,24 +115,30 @@ impl Lake {
         drop(self.committing.lock().await);
     }
 
-    /// Merges the small files of a table where too many of a partition wait for it, the smallest first. No snapshot shows other rows than before.
+    /// Merges the small files of a table where too many of a city wait for it, the smallest first. No snapshot shows other rows than before.
     pub(crate) async fn merge(&self, table: &TableName, pace: Pace) -> Result<(), WarehouseError> {
         let waiting_max = match pace {
             Pace::Busy => WAITING_MAX_BUSY,
             Pace::AtRest => WAITING_MAX_AT_REST,
         };
         for (sizes, waiting_max) in SIZES.windows(2).zip(waiting_max) {
-            // Each takes at least one file away. Commits that wait have their turn in between.
-            while self.merge_some(table, (sizes[0], sizes[1]), waiting_max).await? {}
+            let sizes = sizes[0]..sizes[1];
+            loop {
+                let mut is_merged = false;
+                for due in self.due(table, &sizes, waiting_max)? {
+                    // Commits that wait have their turn in between.
+                    is_merged |= self.merge_files(table, due, &sizes).await?;
+                }
+                // What is merged is a file less, so that this ends.
+                if !is_merged {
+                    break;
+                }
+            }
         }
         Ok(())
     }
 
-    async fn merge_some(&self, table: &TableName, sizes: (u64, u64), waiting_max: usize) -> Result<bool, WarehouseError> {
-        let due = self.due(table, sizes, waiting_max).await?;
-        if due.files.is_empty() {
-            return Ok(false);
-        }
+    async fn merge_files(&self, table: &TableName, due: Due, sizes: &Range<u64>) -> Result<bool, WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
         if self.merging_stopped.load(Ordering::SeqCst) {
@@ -148,7 +148,7 @@ impl Lake {
         let (opened, session) = (duck_lake(opened.as_ref())?, self.session().state());
         let merging = async {
             if due.apart.is_empty() {
-                let options = MergeOptions { target_file_size: sizes.1, max_merged_files: MERGED_FILES_MAX, min_file_size: sizes.0 };
+                let options = MergeOptions { target_file_size: sizes.end, max_merged_files: MERGED_FILES_MAX, min_file_size: sizes.start };
                 opened.merge_adjacent_files(&session, options).await
             } else {
                 let options = RewriteOptions { data_file_ids: Some(due.apart), ..RewriteOptions::default() };
@@ -160,25 +160,37 @@ impl Lake {
         self.note_merged(table, outcome.unwrap_or_else(|_| Err(DuckLakeError::Internal("a merge panicked".to_owned()))))
     }
 
-    /// Some files of a size, of partitions that have more than may wait.
-    async fn due(&self, table: &TableName, (size_min, size_end): (u64, u64), waiting_max: usize) -> Result<Due, WarehouseError> {
-        let mut due = Due::default();
-        let Some(opened) = self.table(self.newest(), table).await? else {
-            return Ok(due);
+    /// The files of a size that are due, each city's by themselves.
+    fn due(&self, table: &TableName, sizes: &Range<u64>, waiting_max: usize) -> Result<Vec<Due>, WarehouseError> {
+        let mut cities: HashMap<Option<String>, Vec<DuckLakeTableFile>> = HashMap::new();
+        for (city, file) in self.files_of(table).map_err(failed("listing data files"))? {
+            if sizes.contains(&file.file.file_size_bytes.unsigned_abs()) {
+                cities.entry(city).or_default().push(file);
+            }
+        }
+        Ok(cities.into_values().filter_map(|files| Due::of(files, waiting_max)).collect())
+    }
+
+    /// The files of the newest snapshot, each with the city of its rows if all are of one: a file is written for one, but reference rows may be of several.
+    fn files_of(&self, table: &TableName) -> Result<Vec<(Option<String>, DuckLakeTableFile)>, DuckLakeError> {
+        let (catalog, newest) = (&self.provider, self.newest());
+        let Some(schema) = catalog.get_schema_by_name(&table.schema, newest)? else {
+            return Ok(Vec::new());
         };
-        let files = duck_lake(opened.as_ref())?.files().map_err(failed("listing data files"))?;
-        let mut partitions: HashMap<_, Vec<DuckLakeTableFile>> = HashMap::new();
-        for file in files {
-            if (size_min..size_end).contains(&file.file.file_size_bytes.unsigned_abs()) {
-                partitions.entry((file.partition_id, file.partition_values.clone())).or_default().push(file);
+        let Some(TableMetadata { table_id, .. }) = catalog.get_table_by_name(schema.schema_id, &table.name, newest)? else {
+            return Ok(Vec::new());
+        };
+        let city = catalog.get_table_structure(table_id, newest)?.into_iter().find(|column| column.column_name == CITY).map(|column| column.column_id);
+        let mut files: Vec<DuckLakeFileMetadata> = Vec::new();
+        loop {
+            let after = files.last().map(|last| last.file.data_file_id);
+            let page = catalog.get_table_file_metadata_page(table_id, newest, after, FILE_METADATA_BATCH_SIZE)?;
+            let is_last = page.len() < FILE_METADATA_BATCH_SIZE;
+            files.extend(page);
+            if is_last {
+                return Ok(files.into_iter().map(|file| (city.and_then(|city| one_text(&file, city)), file.file)).collect());
             }
         }
-        for files in partitions.into_values() {
-            if !due.is_full() {
-                due.add(files, waiting_max);
-            }
-        }
-        Ok(due)
     }
 
     /// The table at the newest snapshot, as one that a merge of these files writes.
@@ -214,6 +226,12 @@ impl Lake {
     }
 }
 
+/// The text that a column has in all rows of a file.
+fn one_text(file: &DuckLakeFileMetadata, column: i64) -> Option<String> {
+    let statistics = file.column_statistics.iter().find(|statistics| statistics.column_id == column)?;
+    statistics.min_value.clone().filter(|min| statistics.max_value.as_ref() == Some(min))
+}
+
 fn duck_lake(opened: &dyn TableProvider) -> Result<&DuckLakeTable, WarehouseError> {
     opened.downcast_ref::<DuckLakeTable>().ok_or_else(|| WarehouseError::broken("a table of the lake is no DuckLake table"))
 }
@@ -224,7 +242,7 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use arrow_array::{Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
-    use arrow_schema::{DataType, Field, Schema};
+    use arrow_schema::{DataType, Field, Schema, SchemaRef};
     use datafusion::{
         logical_expr::Expr,
         prelude::{col, lit},
@@ -234,44 +252,45 @@ mod tests {
     use tokio::runtime::Runtime;
 
     use super::*;
-    use crate::lake::TableLayout;
 
-    fn layout() -> TableLayout {
+    fn some() -> TableName {
+        TableName::dataset("some")
+    }
+
+    fn schema() -> SchemaRef {
         let fields = vec![Field::new("city", DataType::Utf8, false), Field::new("number", DataType::Int64, false), Field::new("text", DataType::Utf8, false)];
-        TableLayout { name: TableName::dataset("some"), schema: Arc::new(Schema::new(fields)), partitioned_by: Some("city") }
+        Arc::new(Schema::new(fields))
     }
 
     fn batch(city: &str, numbers: &[i64], text: &str) -> RecordBatch {
         let (cities, texts) = (StringArray::from(vec![city; numbers.len()]), StringArray::from(vec![text; numbers.len()]));
-        RecordBatch::try_new(layout().schema, vec![Arc::new(cities), Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)]).unwrap()
+        RecordBatch::try_new(schema(), vec![Arc::new(cities), Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)]).unwrap()
     }
 
     async fn open(dir: &TempDir) -> Lake {
         let lake = Lake::open(dir.path()).await.unwrap();
-        lake.reconcile(&[layout()]).await.unwrap();
-        lake.make(&layout()).await.unwrap();
+        lake.reconcile(&[(some(), schema())]).await.unwrap();
         lake
     }
 
     async fn append(lake: &Lake, city: &str, numbers: &[i64], text: &str) -> i64 {
         let mut transaction = lake.begin().await.unwrap();
-        transaction.append(&layout().name, &layout().schema, &[batch(city, numbers, text)]).await.unwrap();
+        transaction.append(&some(), &schema(), &[batch(city, numbers, text)]).await.unwrap();
         transaction.commit(|_| ()).await.unwrap().snapshot_id
     }
 
     async fn numbers(lake: &Lake, snapshot: i64, condition: Option<Expr>) -> Vec<i64> {
-        let batches = lake.rows(snapshot, &layout().name, condition, &["number"]).await.unwrap();
+        let batches = lake.rows(snapshot, &some(), condition, &["number"]).await.unwrap();
         let mut numbers: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
         numbers.sort_unstable();
         numbers
     }
 
     /// How many files of each city the newest snapshot has, beside those that rows were removed from.
-    async fn files(lake: &Lake) -> Vec<usize> {
-        let opened = lake.table(lake.newest(), &layout().name).await.unwrap().unwrap();
+    fn files(lake: &Lake) -> Vec<usize> {
         let mut cities: BTreeMap<_, usize> = BTreeMap::new();
-        for file in duck_lake(opened.as_ref()).unwrap().files().unwrap() {
-            *cities.entry((file.partition_id, file.partition_values)).or_default() += usize::from(file.delete_file_id.is_none());
+        for (city, file) in lake.files_of(&some()).unwrap() {
+            *cities.entry(city).or_default() += usize::from(file.delete_file_id.is_none());
         }
         cities.into_values().collect()
     }
@@ -316,7 +335,7 @@ mod tests {
                 }
                 Step::Replace(divisor, rest) => {
                     let mut transaction = lake.begin().await.unwrap();
-                    let (name, schema) = (layout().name, layout().schema);
+                    let (name, schema) = (some(), schema());
                     let removed =
                         transaction.replace(&name, &schema, &[batch("a", &[next], "text")], (col("number") % lit(divisor)).eq(lit(rest))).await.unwrap();
                     let snapshot = transaction.commit(|_| ()).await.unwrap().snapshot_id;
@@ -329,9 +348,9 @@ mod tests {
                     snapshots.insert(snapshot, rows.clone());
                 }
                 Step::Merge(pace) => {
-                    lake.merge(&layout().name, pace).await.unwrap();
+                    lake.merge(&some(), pace).await.unwrap();
                     if pace == Pace::AtRest {
-                        assert!(files(&lake).await.into_iter().all(|files| files <= 1), "one small file of a city");
+                        assert!(files(&lake).into_iter().all(|files| files <= 1), "one small file of a city");
                     }
                     lake.delete_merged(Duration::ZERO).await.unwrap();
                 }
@@ -344,7 +363,7 @@ mod tests {
                 assert_eq!(&numbers(&lake, *snapshot, None).await, expected, "snapshot {snapshot}");
                 let of_city: Vec<i64> = expected.iter().copied().filter(|number| cities[number] == "a").collect();
                 assert_eq!(numbers(&lake, *snapshot, Some(col("city").eq(lit("a")))).await, of_city, "snapshot {snapshot}");
-                let count = lake.frame(*snapshot, &layout().name).await.unwrap().unwrap().count().await.unwrap();
+                let count = lake.frame(*snapshot, &some()).await.unwrap().unwrap().count().await.unwrap();
                 assert_eq!(count, expected.len(), "snapshot {snapshot}");
             }
         }
@@ -374,11 +393,11 @@ mod tests {
         for number in 0..3 {
             append(&lake, "a", &[number], &text(number.unsigned_abs())).await;
         }
-        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
-        assert_eq!(files(&lake).await, [3], "three may wait");
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake), [3], "three may wait");
         append(&lake, "a", &[3], &text(3)).await;
-        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
-        assert_eq!(files(&lake).await, [1]);
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake), [1]);
         assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1, 2, 3]);
     }
 
@@ -390,22 +409,22 @@ mod tests {
             append(&lake, "a", &[number], "").await;
         }
         append(&lake, "b", &[7], "").await;
-        lake.merge(&layout().name, Pace::Busy).await.unwrap();
-        assert_eq!(files(&lake).await, [7, 1]);
+        lake.merge(&some(), Pace::Busy).await.unwrap();
+        assert_eq!(files(&lake), [7, 1]);
 
-        let mut fields = layout().schema.fields().to_vec();
+        let mut fields = schema().fields().to_vec();
         fields.push(Arc::new(Field::new("more", DataType::Int64, true)));
-        let wider = TableLayout { schema: Arc::new(Schema::new(fields)), ..layout() };
-        lake.reconcile(&[wider.clone()]).await.unwrap();
+        let wider: SchemaRef = Arc::new(Schema::new(fields));
+        lake.reconcile(&[(some(), wider.clone())]).await.unwrap();
         let mut columns = batch("a", &[8], "").columns().to_vec();
         columns.push(Arc::new(Int64Array::from(vec![1])));
         let mut transaction = lake.begin().await.unwrap();
-        transaction.append(&wider.name, &wider.schema, &[RecordBatch::try_new(wider.schema.clone(), columns).unwrap()]).await.unwrap();
+        transaction.append(&some(), &wider, &[RecordBatch::try_new(wider.clone(), columns).unwrap()]).await.unwrap();
         transaction.commit(|_| ()).await.unwrap();
-        let changed_at = lake.changed_at(&layout().name);
-        lake.merge(&layout().name, Pace::Busy).await.unwrap();
-        assert_eq!(files(&lake).await, [1, 1]);
-        assert_eq!(lake.changed_at(&layout().name), changed_at, "its rows are the same");
+        let changed_at = lake.changed_at(&some());
+        lake.merge(&some(), Pace::Busy).await.unwrap();
+        assert_eq!(files(&lake), [1, 1]);
+        assert_eq!(lake.changed_at(&some()), changed_at, "its rows are the same");
         assert_eq!(numbers(&lake, lake.newest(), None).await, (0..9).collect::<Vec<_>>());
     }
 
@@ -416,9 +435,9 @@ mod tests {
         for number in 0..3 {
             append(&lake, "a", &[number], "").await;
         }
-        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
         append(&lake, "a", &[3], "").await;
-        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
         lake.delete_merged(Duration::from_hours(1)).await.unwrap();
         assert_eq!(on_disk(dir.path()), 6, "four of rows, two of merges");
         lake.delete_merged(Duration::ZERO).await.unwrap();
@@ -433,32 +452,32 @@ mod tests {
         append(&lake, "a", &(0..10).collect::<Vec<_>>(), "").await;
         let remove = async |condition: Expr| {
             let mut transaction = lake.begin().await.unwrap();
-            transaction.replace(&layout().name, &layout().schema, &[batch("a", &[100], "")], condition).await.unwrap();
+            transaction.replace(&some(), &schema(), &[batch("a", &[100], "")], condition).await.unwrap();
             transaction.commit(|_| ()).await.unwrap();
-            lake.merge(&layout().name, Pace::AtRest).await.unwrap();
+            lake.merge(&some(), Pace::AtRest).await.unwrap();
             on_disk(dir.path())
         };
         // The rows, a delete file, the row that came.
         assert_eq!(remove(col("number").lt(lit(4))).await, 3);
         // Half of the rows are gone: another delete file and row, the first file anew, and the merge of all.
         assert_eq!(remove(col("number").lt(lit(5))).await, 7);
-        assert_eq!(files(&lake).await, [1]);
+        assert_eq!(files(&lake), [1]);
         assert_eq!(numbers(&lake, lake.newest(), None).await, [5, 6, 7, 8, 9, 100, 100]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn files_from_before_the_partition_stay_among_themselves() {
+    async fn files_with_rows_of_several_cities_are_merged_among_themselves() {
         let dir = TempDir::new().unwrap();
-        let lake = Lake::open(dir.path()).await.unwrap();
-        lake.make(&TableLayout { partitioned_by: None, ..layout() }).await.unwrap();
-        append(&lake, "a", &[0], "").await;
-        append(&lake, "b", &[1], "").await;
-        lake.reconcile(&[layout()]).await.unwrap();
-        append(&lake, "a", &[2], "").await;
-        append(&lake, "b", &[3], "").await;
-        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
-        assert_eq!(files(&lake).await, [1, 1, 1]);
-        assert_eq!(numbers(&lake, lake.newest(), Some(col("city").eq(lit("b")))).await, [1, 3]);
+        let lake = open(&dir).await;
+        for number in 0..2 {
+            append(&lake, "a", &[number], "").await;
+            let mut transaction = lake.begin().await.unwrap();
+            transaction.append(&some(), &schema(), &[batch("a", &[10 + number], ""), batch("b", &[20 + number], "")]).await.unwrap();
+            transaction.commit(|_| ()).await.unwrap();
+        }
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake), [1, 1]);
+        assert_eq!(numbers(&lake, lake.newest(), Some(col("city").eq(lit("b")))).await, [20, 21]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -468,7 +487,7 @@ mod tests {
         append(&lake, "a", &[1], "").await;
         append(&lake, "a", &[2], "").await;
         lake.stop_merging().await;
-        lake.merge(&layout().name, Pace::AtRest).await.unwrap();
-        assert_eq!(files(&lake).await, [2]);
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake), [2]);
     }
 }
