@@ -40,7 +40,9 @@ async fn number_files_once(connection: &mut SqliteConnection) -> Result<(), sqlx
         sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'ducklake_data_file'").fetch_optional(&mut *connection).await?;
     let mut transaction = connection.begin().await?;
     match made {
-        None => drop(sqlx::raw_sql(DATA_FILES).execute(&mut *transaction).await?),
+        None => {
+            sqlx::raw_sql(DATA_FILES).execute(&mut *transaction).await?;
+        }
         Some(made) if made.contains("AUTOINCREMENT") => {}
         Some(_) => {
             sqlx::raw_sql("ALTER TABLE ducklake_data_file RENAME TO data_file_as_made").execute(&mut *transaction).await?;
