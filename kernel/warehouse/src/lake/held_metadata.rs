@@ -228,3 +228,74 @@ impl MetadataProvider for HeldMetadata {
         self.catalog.get_tags(target, snapshot_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow_schema::{DataType, Field, Schema};
+    use datafusion::{
+        common::DFSchema,
+        logical_expr::Expr,
+        prelude::{SessionContext, col, lit},
+    };
+    use datafusion_ducklake::{
+        metadata_provider::{DuckLakeFileColumnStatistics, DuckLakeFileData},
+        stats_filter::lower_predicate,
+    };
+
+    use super::*;
+
+    /// Whether a file with these bounds of `city` and `text` is read for a condition.
+    fn is_read(condition: Expr, bounds: [Option<(&str, &str)>; 2]) -> bool {
+        let names = [("city", DataType::Utf8), ("text", DataType::Utf8), ("number", DataType::Int64)];
+        let schema = Schema::new(names.clone().map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
+        let columns: Vec<DuckLakeTableColumn> = names
+            .iter()
+            .zip(1..)
+            .map(|((name, data_type), id)| {
+                let ducklake_type = if *data_type == DataType::Int64 { "int64" } else { "varchar" };
+                DuckLakeTableColumn::new(id, (*name).to_owned(), ducklake_type.to_owned(), true)
+            })
+            .collect();
+        let df_schema = DFSchema::try_from(schema.clone()).unwrap();
+        let predicate = SessionContext::new().create_physical_expr(condition, &df_schema).unwrap();
+        let statistics = bounds.into_iter().zip(1..).map(|(bounds, column_id)| DuckLakeFileColumnStatistics {
+            data_file_id: 7,
+            column_id,
+            column_size_bytes: None,
+            value_count: Some(10),
+            null_count: Some(1),
+            min_value: bounds.map(|(min, _)| min.to_owned()),
+            max_value: bounds.map(|(_, max)| max.to_owned()),
+            contains_nan: None,
+        });
+        let file = DuckLakeTableFile::new(DuckLakeFileData::new("a.parquet".to_owned(), true, 100));
+        let file = DuckLakeFileMetadata { file, column_statistics: statistics.collect() };
+        lower_predicate(&predicate, &schema, &columns).is_none_or(|filter| may_hold(&file, &filter))
+    }
+
+    #[test]
+    fn a_file_is_left_out_only_when_no_row_of_it_can_fit() {
+        let foshan = [Some(("440600", "440600")), Some(("b", "f"))];
+        let city = |code: &str| col("city").eq(lit(code));
+        for (condition, expected) in [
+            (city("440600"), true),
+            (city("440100"), false),
+            (col("city").in_list(vec![lit("440100"), lit("440600")], false), true),
+            (col("city").in_list(vec![lit("440100"), lit("441900")], false), false),
+            (city("440600").and(col("text").eq(lit("c"))), true),
+            (city("440600").and(col("text").eq(lit("g"))), false),
+            (city("440100").or(col("text").eq(lit("c"))), true),
+            (city("440100").or(col("city").is_null()), true),
+            (col("city").not_eq(lit("440600")), true),
+            (col("city").in_list(vec![lit("440600")], true), true),
+            (col("text").gt(lit("z")), true),
+            (col("number").eq(lit(5_i64)), true),
+            (city("440100").and(col("number").eq(lit(5_i64))), false),
+        ] {
+            let shown = condition.to_string();
+            assert_eq!(is_read(condition, foshan), expected, "{shown}");
+        }
+        assert!(is_read(city("440100"), [None, None]), "without statistics nothing is known");
+    }
+}

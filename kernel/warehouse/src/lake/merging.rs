@@ -3,7 +3,7 @@ use std::{
     ops::Range,
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use datafusion::catalog::{CatalogProvider, TableProvider};
@@ -18,13 +18,13 @@ use tokio::time::timeout;
 use super::{HeldMetadata, Lake, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, TableName, commit::landed_all_the_same, failed};
 use crate::{contract::CITY, error::WarehouseError};
 
-// Limit: sizes of files in bytes. Those between two of these are merged with each other, so that a row is written anew once for each step up and not with each
-// merge; larger ones stay as they are.
+// Limit: sizes of files in bytes. Those between two of these are merged with each other, so that a row is written anew a few times on its way up and not with
+// each merge of its table; larger files stay as they are.
 const SIZES: [u64; 4] = [0, 256 << 10, 4 << 20, 32 << 20];
 
-// Limit: files of each size that may wait for others of their city, since every scan opens them. While commits go on, more, and the largest as many as come:
-// a commit waits for a merge.
-const WAITING_MAX_BUSY: [usize; 3] = [7, 7, usize::MAX];
+// Limit: files of each size that may wait for others of their city, since every scan opens them. While commits go on, more, since a
+// commit waits for a merge.
+const WAITING_MAX_BUSY: [usize; 3] = [7, 7, 31];
 const WAITING_MAX_AT_REST: [usize; 3] = [1, 3, 7];
 
 // Limit: files of a city that rows were removed from and that wait nevertheless. To write one anew costs its size twice, since earlier snapshots need what it was.
@@ -39,6 +39,9 @@ const COMMITS_BETWEEN_LOOKS: usize = 64;
 
 // Limit: how long a file stays on disk after it was merged into another. Queries that had begun read it still, and no call is longer than an hour.
 const MERGED_KEPT_FOR: Duration = Duration::from_hours(2);
+
+// Limit: how long the kernel does not look for what may be deleted, nor try again what could not be merged.
+const LOOKS_EVERY: Duration = Duration::from_mins(10);
 
 /// What a merge may cost those who commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,29 +85,36 @@ impl Due {
 }
 
 impl Lake {
-    /// Merges while rows come and when none came for a while, until its task ends.
+    /// Merges while rows come and when none came for a while, and deletes what was merged long enough ago, until it is stopped.
     pub(crate) async fn keep_merged(&self, rest: Duration) {
-        loop {
-            loop {
+        let mut deleted: Option<Instant> = None;
+        while !self.merging_stopped.load(Ordering::SeqCst) {
+            let is_busy = timeout(rest, self.written.notified()).await.is_ok();
+            if is_busy {
                 let often = self.tables.lock().unwrap_or_else(PoisonError::into_inner).take_written(COMMITS_BETWEEN_LOOKS);
                 self.merge_all(often, Pace::Busy).await;
-                if timeout(rest, self.written.notified()).await.is_err() {
-                    break;
+            } else {
+                let unmerged = self.tables.lock().unwrap_or_else(PoisonError::into_inner).take_unmerged();
+                self.merge_all(unmerged, Pace::AtRest).await;
+            }
+            if deleted.is_none_or(|deleted| deleted.elapsed() >= LOOKS_EVERY) {
+                deleted = Some(Instant::now());
+                if let Err(error) = caught(self.delete_merged(MERGED_KEPT_FOR)).await {
+                    tracing::warn!(%error, "files that were merged into others could not be deleted: it is tried again in ten minutes");
                 }
             }
-            let unmerged = self.tables.lock().unwrap_or_else(PoisonError::into_inner).take_unmerged();
-            self.merge_all(unmerged, Pace::AtRest).await;
-            if let Err(error) = self.delete_merged(MERGED_KEPT_FOR).await {
-                tracing::warn!(%error, "files that were merged into others could not be deleted: the next merge tries again");
+            if !is_busy {
+                // Whether rows came or the time is over: either way the kernel waits for its rest.
+                let _ = timeout(LOOKS_EVERY, self.written.notified()).await;
             }
-            self.written.notified().await;
         }
     }
 
     async fn merge_all(&self, tables: Vec<TableName>, pace: Pace) {
         for table in tables {
-            if let Err(error) = self.merge(&table, pace).await {
-                tracing::warn!(%error, table = table.name, "the files of a table could not be merged: its queries open all of them until the next rows come");
+            if let Err(error) = caught(self.merge(&table, pace)).await {
+                tracing::warn!(%error, table = table.name, "some files of a table could not be merged: its queries open all of them, and it is tried again at the next rest");
+                self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_unmerged(&table);
             }
         }
     }
@@ -116,18 +126,25 @@ impl Lake {
     }
 
     /// Merges the small files of a table where too many of a city wait for it, the smallest first. No snapshot shows other rows than before.
+    ///
+    /// # Errors
+    /// The first one; what it does not concern was merged.
     pub(crate) async fn merge(&self, table: &TableName, pace: Pace) -> Result<(), WarehouseError> {
         let waiting_max = match pace {
             Pace::Busy => WAITING_MAX_BUSY,
             Pace::AtRest => WAITING_MAX_AT_REST,
         };
+        let mut failure = None;
         for (sizes, waiting_max) in SIZES.windows(2).zip(waiting_max) {
             let sizes = sizes[0]..sizes[1];
             loop {
                 let mut is_merged = false;
                 for due in self.due(table, &sizes, waiting_max)? {
                     // Commits that wait have their turn in between.
-                    is_merged |= self.merge_files(table, due, &sizes).await?;
+                    match self.merge_files(table, due, &sizes).await {
+                        Ok(merged) => is_merged |= merged,
+                        Err(error) => drop(failure.get_or_insert(error)),
+                    }
                 }
                 // What is merged is a file less, so that this ends.
                 if !is_merged {
@@ -135,7 +152,7 @@ impl Lake {
                 }
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     async fn merge_files(&self, table: &TableName, due: Due, sizes: &Range<u64>) -> Result<bool, WarehouseError> {
@@ -221,9 +238,18 @@ impl Lake {
 
     /// Deletes files that were merged into others so long ago.
     async fn delete_merged(&self, kept_for: Duration) -> Result<(), WarehouseError> {
+        let _one_at_a_time = self.committing.lock().await;
+        if self.merging_stopped.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let merged_before = CleanupCriteria::OlderThan((SystemTime::now() - kept_for).into());
         cleanup_old_files_sqlite(&self.metadata, self.files.clone(), merged_before, false).await.map(drop).map_err(failed("deleting files that were merged"))
     }
+}
+
+/// A panic is an error like others.
+async fn caught(work: impl Future<Output = Result<(), WarehouseError>>) -> Result<(), WarehouseError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(WarehouseError::broken("the merging of files panicked")))
 }
 
 /// The text that a column has in all rows of a file.
@@ -248,6 +274,7 @@ mod tests {
         prelude::{col, lit},
     };
     use proptest::prelude::*;
+    use sqlx::{Connection, SqliteConnection};
     use tempfile::TempDir;
     use tokio::runtime::Runtime;
 
@@ -478,6 +505,36 @@ mod tests {
         lake.merge(&some(), Pace::AtRest).await.unwrap();
         assert_eq!(files(&lake), [1, 1]);
         assert_eq!(numbers(&lake, lake.newest(), Some(col("city").eq(lit("b")))).await, [20, 21]);
+    }
+
+    /// Ids of the files of the newest snapshot.
+    fn ids(lake: &Lake) -> Vec<i64> {
+        let mut ids: Vec<i64> = lake.files_of(&some()).unwrap().iter().map(|(_, file)| file.data_file_id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_id_of_a_file_is_never_given_twice_in_a_catalog_of_an_earlier_build_either() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append(&lake, "a", &[0], "").await;
+        drop(lake);
+        // As the library makes the table.
+        let as_made = "create table made (data_file_id integer primary key, table_id integer not null, path varchar not null, path_is_relative boolean not null default 1,
+            file_size_bytes integer not null, footer_size integer, encryption_key varchar, record_count integer, row_id_start integer, mapping_id integer,
+            begin_snapshot integer not null, end_snapshot integer, partial_max integer, partition_id integer);
+            insert into made select * from ducklake_data_file; drop table ducklake_data_file; alter table made rename to ducklake_data_file;";
+        let mut catalog = SqliteConnection::connect(&format!("sqlite:{}", dir.path().join("catalog.db").display())).await.unwrap();
+        sqlx::raw_sql(as_made).execute(&mut catalog).await.unwrap();
+        catalog.close().await.unwrap();
+
+        let lake = open(&dir).await;
+        append(&lake, "a", &[1], "").await;
+        assert_eq!(ids(&lake), [1, 2]);
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!(ids(&lake), [3], "both are out of the catalog, and neither's id is used again");
+        assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

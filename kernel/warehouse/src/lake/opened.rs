@@ -27,8 +27,9 @@ pub(super) struct Known {
     pub(super) changed_at: i64,
     /// The newest in which its files did, those that a merge put in the place of others included.
     pub(super) files_at: i64,
-    /// How often rows came since it was looked at for files to merge, and since it was merged at rest.
+    /// How often rows came since it was looked at for files to merge.
     written: usize,
+    /// Whether rows came since it was merged at rest.
     is_unmerged: bool,
 }
 
@@ -55,6 +56,13 @@ impl Tables {
         known.is_unmerged |= is_merged;
     }
 
+    /// Notes a merge that failed.
+    pub(super) fn note_unmerged(&mut self, table: &TableName) {
+        if let Some(known) = self.known.get_mut(table) {
+            known.is_unmerged = true;
+        }
+    }
+
     /// Notes a merge. Tables that were opened before it name files that will be deleted.
     pub(super) fn note_merged(&mut self, table: &TableName, snapshot: i64) {
         self.opened.retain(|(_, opened), _| opened != table);
@@ -66,8 +74,14 @@ impl Tables {
 
     /// The tables to which rows came at least so often, which begin to count anew.
     pub(super) fn take_written(&mut self, times_min: usize) -> Vec<TableName> {
-        let often = self.known.iter_mut().filter(|(_, known)| known.written >= times_min);
-        often.map(|(table, known)| (table.clone(), std::mem::take(&mut known.written)).0).collect()
+        let mut often = Vec::new();
+        for (table, known) in &mut self.known {
+            if known.written >= times_min {
+                known.written = 0;
+                often.push(table.clone());
+            }
+        }
+        often
     }
 
     /// The tables to which rows came since they were taken last.

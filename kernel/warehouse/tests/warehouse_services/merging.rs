@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use backplane_proto::warehouse::v1::QueryRequest;
 use kernel_base::CallContext;
+use tokio::time::timeout;
 
 use crate::{
     kernel::{Kernel, city_caller},
@@ -37,9 +38,13 @@ async fn files_are_merged_when_no_more_come_and_nobody_sees_other_rows() {
 
     // It was never at rest; now it is at once.
     let kernel = kernel.restarted(|settings| settings.rest = Duration::from_millis(1)).await;
-    while newest(&kernel, &foshan).await == replaced {
-        tokio::task::yield_now().await;
-    }
+    // One snapshot for the days of usage, one for the month of which nothing is left.
+    let merged = async {
+        while newest(&kernel, &foshan).await < replaced + 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), merged).await.expect("files are merged at rest");
     let days = ["1|a|1", "2|a|2", "3|a|3", "4|a|4", "5|a|5"];
     assert_eq!(kernel.table(&foshan, USAGE).await, days);
     assert_eq!(pinned(&kernel, &foshan, USAGE, last).await, days);
