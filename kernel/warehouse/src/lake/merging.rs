@@ -405,10 +405,10 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn files_move_up_and_the_large_ones_stay() {
+    async fn files_of_the_second_size_wait_for_more_than_the_smallest() {
         let dir = TempDir::new().unwrap();
         let lake = open(&dir).await;
-        // Texts that cannot be compressed: a file of more than 256 KiB, which four others may wait for.
+        // Texts that cannot be compressed: files of the second size, of which three may wait.
         let text = |seed: u64| -> String {
             let mut state = seed | 1;
             let next = || {
