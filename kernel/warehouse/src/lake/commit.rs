@@ -251,6 +251,27 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_table_whose_first_rows_were_cut_off_does_not_keep_the_kernel_from_starting() {
+        use datafusion_ducklake::MetadataWriter;
+
+        let dir = TempDir::new().unwrap();
+        let lake = Lake::open(dir.path()).await.unwrap();
+        let (other, schema) = (TableName::dataset("other"), Schema::new(vec![Field::new("number", DataType::Int64, false)]));
+        let columns = crate::lake::column_definitions(&schema).unwrap();
+        lake.metadata.begin_write_transaction("main", "other", &columns, WriteMode::Append).unwrap();
+        two_rows(&lake).await.commit(|_| ()).await.unwrap();
+        drop(lake);
+
+        let (lake, schema) = (Lake::open(dir.path()).await.unwrap(), Arc::new(schema));
+        lake.reconcile(&[(some(), schema.clone()), (other.clone(), schema.clone())]).await.unwrap();
+        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![3]))]).unwrap();
+        let mut transaction = lake.begin().await.unwrap();
+        transaction.append(&other, &schema, &[rows]).await.unwrap();
+        let snapshot = transaction.commit(|_| ()).await.unwrap().snapshot_id;
+        assert_eq!(lake.rows(snapshot, &other, None, &["number"]).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn after_a_commit_that_nobody_can_tell_of_none_is_taken_until_a_start() {
         let dir = TempDir::new().unwrap();
         let lake = Lake::open(dir.path()).await.unwrap();

@@ -52,6 +52,7 @@ pub(crate) enum Pace {
 
 /// Small files of one city, or files that have rows of several, that are merged with each other.
 struct Due {
+    sizes: Range<u64>,
     files: HashSet<i64>,
     /// Those among them that are written anew first, each alone: a merge leaves out files that rows were removed from, and keeps those apart whose table had other
     /// columns.
@@ -60,7 +61,7 @@ struct Due {
 
 impl Due {
     /// Of such files those that are due, if more wait than may.
-    fn of(files: Vec<DuckLakeTableFile>, waiting_max: usize) -> Option<Due> {
+    fn of(sizes: Range<u64>, files: Vec<DuckLakeTableFile>, waiting_max: usize) -> Option<Due> {
         let (worn, mut waiting): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.delete_file_id.is_some());
         let is_half_gone = |file: &DuckLakeTableFile| 2 * file.delete_count.unwrap_or(0) >= file.max_row_count.unwrap_or(0);
         let all_are_due = worn.len() > WORN_MAX;
@@ -80,7 +81,7 @@ impl Due {
         waiting.truncate(count);
         let newest_columns = waiting.iter().filter_map(|file| file.schema_version).max();
         let apart = waiting.iter().filter(|file| file.delete_file_id.is_some() || file.schema_version != newest_columns);
-        Some(Due { apart: apart.map(|file| file.data_file_id).collect(), files: waiting.iter().map(|file| file.data_file_id).collect() })
+        Some(Due { sizes, apart: apart.map(|file| file.data_file_id).collect(), files: waiting.iter().map(|file| file.data_file_id).collect() })
     }
 }
 
@@ -125,7 +126,7 @@ impl Lake {
         drop(self.committing.lock().await);
     }
 
-    /// Merges the small files of a table where too many of a city wait for it, the smallest first. No snapshot shows other rows than before.
+    /// Merges the small files of a table where too many of a city and size wait for it. No snapshot shows other rows than before.
     ///
     /// # Errors
     /// The first one; what it does not concern was merged.
@@ -135,27 +136,23 @@ impl Lake {
             Pace::AtRest => WAITING_MAX_AT_REST,
         };
         let mut failure = None;
-        for (sizes, waiting_max) in SIZES.windows(2).zip(waiting_max) {
-            let sizes = sizes[0]..sizes[1];
-            loop {
-                let mut is_merged = false;
-                for due in self.due(table, &sizes, waiting_max)? {
-                    // Commits that wait have their turn in between.
-                    match self.merge_files(table, due, &sizes).await {
-                        Ok(merged) => is_merged |= merged,
-                        Err(error) => drop(failure.get_or_insert(error)),
-                    }
-                }
-                // What is merged is a file less, so that this ends.
-                if !is_merged {
-                    break;
+        loop {
+            let mut is_merged = false;
+            for due in self.due(table, waiting_max)? {
+                // Commits that wait have their turn in between.
+                match self.merge_files(table, due).await {
+                    Ok(merged) => is_merged |= merged,
+                    Err(error) => drop(failure.get_or_insert(error)),
                 }
             }
+            // What is merged is a file less, so that this ends.
+            if !is_merged {
+                return failure.map_or(Ok(()), Err);
+            }
         }
-        failure.map_or(Ok(()), Err)
     }
 
-    async fn merge_files(&self, table: &TableName, due: Due, sizes: &Range<u64>) -> Result<bool, WarehouseError> {
+    async fn merge_files(&self, table: &TableName, due: Due) -> Result<bool, WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
         if self.merging_stopped.load(Ordering::SeqCst) {
@@ -165,7 +162,7 @@ impl Lake {
         let (opened, session) = (duck_lake(opened.as_ref())?, self.session().state());
         let merging = async {
             if due.apart.is_empty() {
-                let options = MergeOptions { target_file_size: sizes.end, max_merged_files: MERGED_FILES_MAX, min_file_size: sizes.start };
+                let options = MergeOptions { target_file_size: due.sizes.end, max_merged_files: MERGED_FILES_MAX, min_file_size: due.sizes.start };
                 opened.merge_adjacent_files(&session, options).await
             } else {
                 let options = RewriteOptions { data_file_ids: Some(due.apart), ..RewriteOptions::default() };
@@ -177,15 +174,16 @@ impl Lake {
         self.note_merged(table, outcome.unwrap_or_else(|_| Err(DuckLakeError::Internal("a merge panicked".to_owned()))))
     }
 
-    /// The files of a size that are due, each city's by themselves.
-    fn due(&self, table: &TableName, sizes: &Range<u64>, waiting_max: usize) -> Result<Vec<Due>, WarehouseError> {
-        let mut cities: HashMap<Option<String>, Vec<DuckLakeTableFile>> = HashMap::new();
+    /// The files that are due, those of each city and size by themselves.
+    fn due(&self, table: &TableName, waiting_max: [usize; 3]) -> Result<Vec<Due>, WarehouseError> {
+        let mut waiting: HashMap<(usize, Option<String>), Vec<DuckLakeTableFile>> = HashMap::new();
         for (city, file) in self.files_of(table).map_err(failed("listing data files"))? {
-            if sizes.contains(&file.file.file_size_bytes.unsigned_abs()) {
-                cities.entry(city).or_default().push(file);
+            let bytes = file.file.file_size_bytes.unsigned_abs();
+            if let Some(size) = SIZES.windows(2).position(|sizes| (sizes[0]..sizes[1]).contains(&bytes)) {
+                waiting.entry((size, city)).or_default().push(file);
             }
         }
-        Ok(cities.into_values().filter_map(|files| Due::of(files, waiting_max)).collect())
+        Ok(waiting.into_iter().filter_map(|((size, _), files)| Due::of(SIZES[size]..SIZES[size + 1], files, waiting_max[size])).collect())
     }
 
     /// The files of the newest snapshot, each with the city of its rows if all are of one: a file is written for one, but reference rows may be of several.
@@ -505,6 +503,21 @@ mod tests {
         lake.merge(&some(), Pace::AtRest).await.unwrap();
         assert_eq!(files(&lake), [1, 1]);
         assert_eq!(numbers(&lake, lake.newest(), Some(col("city").eq(lit("b")))).await, [20, 21]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_cannot_be_read_keeps_its_own_city_from_being_merged_and_no_other() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        for (city, number) in [("a", 0), ("a", 1), ("b", 2), ("b", 3)] {
+            append(&lake, city, &[number], "").await;
+        }
+        let (_, first) = lake.files_of(&some()).unwrap().into_iter().find(|(city, _)| city.as_deref() == Some("a")).unwrap();
+        std::fs::write(dir.path().join("data/main/some").join(&first.file.path), "no Parquet").unwrap();
+        lake.merge(&some(), Pace::AtRest).await.unwrap_err();
+        assert_eq!(files(&lake), [2, 1]);
+        assert_eq!(numbers(&lake, lake.newest(), Some(col("city").eq(lit("b")))).await, [2, 3]);
+        assert!(lake.refuse_in_doubt().is_ok(), "commits go on");
     }
 
     /// Ids of the files of the newest snapshot.
