@@ -12,7 +12,7 @@ use crate::{
     contract::{Class, DatasetContract, Mode},
     contracts::Contracts,
     error::WarehouseError,
-    guard::{Policy, session::SessionRequest},
+    guard::{Policy, session::Catalog},
     lake::TableName,
     timestamp::timestamp,
     warehouse::Inner,
@@ -94,12 +94,11 @@ fn columns(contract: &DatasetContract, policy: &Policy) -> Vec<Column> {
 /// Counted through the guard, like any query of the caller's.
 async fn rows(inner: &Inner, context: &CallContext, contract: &DatasetContract) -> Result<i64, WarehouseError> {
     let (snapshot, memory_bytes_max) = (inner.lake.newest(), inner.settings.query.memory_bytes_max);
-    let request = SessionRequest { rights: &context.rights, snapshot, memory_bytes_max, with_origin: false };
-    let session = inner.sessions.guarded(&inner.contracts.datasets(), &request)?;
+    let session = inner.sessions.at(snapshot, memory_bytes_max);
+    let planner = session.planner(&Catalog { datasets: &inner.contracts.datasets(), rights: &context.rights, with_origin: false })?;
     let counting = async {
-        let state = session.state();
-        let plan = state.create_logical_plan(&format!("SELECT count(*) FROM {}", TableReference::from(contract.name.as_str()).to_quoted_string())).await?;
-        session.run(state.create_physical_plan(&plan).await?)?.try_collect::<Vec<_>>().await
+        let plan = planner.create_logical_plan(&format!("SELECT count(*) FROM {}", TableReference::from(contract.name.as_str()).to_quoted_string())).await?;
+        session.run(session.lay_out(&planner.optimize(&plan)?).await?)?.try_collect::<Vec<_>>().await
     };
     let counts = counting.await.map_err(|source| WarehouseError::Storage { doing: "counting the rows of a dataset", source: Box::new(source) })?;
     Ok(counts.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum())

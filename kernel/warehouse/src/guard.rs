@@ -1,5 +1,6 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
+use datafusion::{catalog::TableProvider, error::DataFusionError};
 use kernel_base::{City, DatasetRight, ORIGIN_COLUMNS, Rights, Scope};
 
 use crate::contract::{Class, DatasetContract, HIDDEN_COLUMNS, Mask, Visibility};
@@ -45,6 +46,14 @@ impl Policy {
     /// How a column of the contract is masked for this caller, if it is shown at all.
     pub(crate) fn shown(&self, index: usize) -> Option<&Shown> {
         self.columns.iter().find(|shown| shown.index == HIDDEN_COLUMNS + index)
+    }
+}
+
+/// Whether what was planned with a guarded table holds at a snapshot: its columns are the same there.
+pub(crate) async fn is_as_planned(table: &Arc<dyn TableProvider>, snapshot: i64) -> Result<bool, DataFusionError> {
+    match table.downcast_ref::<table::GuardedTable>() {
+        Some(table) => table.is_as_planned(snapshot).await,
+        None => Ok(false),
     }
 }
 

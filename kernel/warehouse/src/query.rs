@@ -7,7 +7,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::{execution::SendableRecordBatchStream, logical_expr::LogicalPlan};
 use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
 use tokio::sync::{
@@ -16,13 +16,23 @@ use tokio::sync::{
 };
 use tonic::Status;
 
-use self::ipc::IpcPieces;
-use crate::{error::WarehouseError, guard::session::SessionRequest, warehouse::Inner};
+use self::{
+    ipc::IpcPieces,
+    kept_plans::{KeptPlan, Places, Question},
+};
+use crate::{
+    error::WarehouseError,
+    guard::session::{Catalog, GuardedSession},
+    warehouse::Inner,
+};
 
 mod errors;
 mod ipc;
+mod kept_plans;
 mod parameters;
 mod statement;
+
+pub(crate) use kept_plans::KeptPlans;
 
 // Limit: the SQL text, as the contract of Query says. Programs write long IN lists; beyond this they want a table of their own.
 const SQL_BYTES_MAX: usize = 1 << 20;
@@ -140,21 +150,36 @@ impl<'a> Turn<'a> {
 }
 
 async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {
-    let statement = statement::parse(&asked.request.sql)?;
-    let request = SessionRequest {
-        rights: &asked.context.rights,
-        snapshot: snapshot_id,
-        memory_bytes_max: asked.memory_bytes_max,
-        with_origin: statement::names_origin(&asked.request.sql),
-    };
-    let session = inner.sessions.guarded(&inner.contracts.datasets(), &request)?;
-    let state = session.state();
-    let logical = statement::plan(state, statement).await?;
-    let logical = parameters::bind(logical, &asked.request.parameters)?;
-    let logical = state.optimize(&logical).map_err(errors::while_planning)?;
-    let planned = state.query_planner().create_physical_plan(&logical, state).await;
-    let physical = planned.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
+    let session = inner.sessions.at(snapshot_id, asked.memory_bytes_max);
+    let logical = logical_plan(inner, asked, &session).await?;
+    let physical = session.lay_out(&logical).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
     session.run(physical).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+}
+
+/// The optimized plan, made of one that is kept where there is one.
+async fn logical_plan(inner: &Inner, asked: &Asked, session: &GuardedSession<'_>) -> Result<LogicalPlan, WarehouseError> {
+    let (sql, rights) = (&asked.request.sql, &asked.context.rights);
+    let values = parameters::values(&asked.request.parameters)?;
+    let datasets = inner.contracts.datasets();
+    let question = Question { sql: sql.clone(), rights: rights.clone() };
+    if let Some(kept) = inner.kept_plans.get(&question, &datasets, session.snapshot()).await?
+        && let Some(plan) = inner.kept_plans.with_values(&kept, &values)?
+    {
+        return Ok(plan);
+    }
+    let statement = statement::parse(sql)?;
+    let state = session.planner(&Catalog { datasets: &datasets, rights, with_origin: statement::names_origin(sql) })?;
+    let plan = statement::plan(&state, statement).await?;
+    parameters::check(&plan, &values)?;
+    if let Some(places) = Places::of(&plan)?.filter(|places| places.fitting(&values).is_some()) {
+        let optimized = state.optimize(&plan).map_err(errors::while_planning)?;
+        let kept = inner.kept_plans.keep(question, KeptPlan::new(optimized, places, datasets)?);
+        if let Some(plan) = inner.kept_plans.with_values(&kept, &values)? {
+            return Ok(plan);
+        }
+    }
+    let plan = plan.with_param_values(values).map_err(errors::while_planning)?;
+    state.optimize(&plan).map_err(errors::while_planning)
 }
 
 async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {

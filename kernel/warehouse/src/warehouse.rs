@@ -14,6 +14,7 @@ use crate::{
     guard::session::Sessions,
     ingest_service::IngestService,
     lake::Lake,
+    query::KeptPlans,
     settings::WarehouseSettings,
     warehouse_service::WarehouseService,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) contracts: Arc<Contracts>,
     pub(crate) lake: Arc<Lake>,
     pub(crate) sessions: Sessions,
+    pub(crate) kept_plans: KeptPlans,
     pub(crate) appender: Arc<Appender>,
     pub(crate) importer: Arc<Importer>,
     /// Turns of queries: how many run at once.
@@ -66,7 +68,7 @@ impl Warehouse {
             let (lake, rest) = (lake.clone(), settings.rest);
             async move { lake.keep_merged(rest).await }
         });
-        Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, appender, importer, queries, engine }) })
+        Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, kept_plans: KeptPlans::new(), appender, importer, queries, engine }) })
     }
 
     /// Reading, as the bus mounts it; over the bus it asks who relies on a dataset.

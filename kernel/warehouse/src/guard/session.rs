@@ -7,9 +7,10 @@ use std::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider},
-    datasource::empty::EmptyTable,
+    common::tree_node::TreeNodeRecursion,
     error::DataFusionError,
     execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
+    logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, execute_stream},
     prelude::{SessionConfig, SessionContext},
 };
@@ -30,24 +31,27 @@ pub(crate) struct Sessions {
     appender: Arc<Appender>,
     /// Of no catalog.
     blank: SessionState,
+    /// The same without rules for the plans of the engine.
+    bare: SessionState,
 }
 
-/// A session for one request: its catalog holds the datasets that the rights reach, guarded, at one snapshot, and nothing else. There is no table function, no
-/// information schema, no file table and no way to make any.
-pub(crate) struct GuardedSession {
-    state: SessionState,
-    /// What plans run in: the memory that the request may take.
-    task: Arc<TaskContext>,
+/// One request's way through the engine, at one snapshot: plans are made, laid out over the files and run.
+pub(crate) struct GuardedSession<'a> {
+    sessions: &'a Sessions,
+    snapshot: i64,
+    memory_bytes_max: u64,
 }
 
-/// What a session is for.
-pub(crate) struct SessionRequest<'a> {
+/// The tables that a request may name.
+pub(crate) struct Catalog<'a> {
+    pub(crate) datasets: &'a Arc<Datasets>,
     pub(crate) rights: &'a Arc<Rights>,
-    pub(crate) snapshot: i64,
-    pub(crate) memory_bytes_max: u64,
     /// Whether tables show the columns that say where a row came from.
     pub(crate) with_origin: bool,
 }
+
+/// The snapshot of a session, which its tables are asked for when they are scanned.
+pub(super) struct Snapshot(pub(super) i64);
 
 impl Sessions {
     pub(crate) fn new(appender: Arc<Appender>) -> Sessions {
@@ -65,40 +69,67 @@ impl Sessions {
         for function in MAKES_MUCH_OF_LITTLE {
             context.deregister_udf(function);
         }
-        Sessions { appender, blank: context.state() }
+        let blank = context.state();
+        let bare = SessionStateBuilder::new_from_existing(blank.clone()).with_physical_optimizer_rules(Vec::new()).build();
+        Sessions { appender, blank, bare }
     }
 
-    pub(crate) fn guarded(&self, datasets: &Arc<Datasets>, request: &SessionRequest<'_>) -> Result<GuardedSession, WarehouseError> {
-        let catalog = MemoryCatalogProvider::new();
-        for plugin in iter::once(None).chain(plugins(datasets).into_iter().map(Some)) {
-            let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
-            let (appender, datasets, rights) = (self.appender.clone(), datasets.clone(), request.rights.clone());
-            let schema = GuardedSchema { appender, datasets, rights, snapshot: request.snapshot, with_origin: request.with_origin, plugin };
-            catalog.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
-        }
-        // A list of the session's own: the blank state's is shared.
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-        let mut state = self.blank.clone();
-        state.register_catalog_list(Arc::new(catalogs));
-        state.mark_start_execution();
-        let memory = Arc::new(GreedyMemoryPool::new(usize::try_from(request.memory_bytes_max).unwrap_or(usize::MAX)));
-        let environment =
-            RuntimeEnvBuilder::from_runtime_env(self.appender.lake().runtime_env()).with_memory_pool(memory).build_arc().map_err(WarehouseError::broken)?;
-        let task = Arc::new(TaskContext::from(&state).with_runtime(environment));
-        Ok(GuardedSession { state, task })
+    pub(crate) fn at(&self, snapshot: i64, memory_bytes_max: u64) -> GuardedSession<'_> {
+        GuardedSession { sessions: self, snapshot, memory_bytes_max }
     }
 }
 
-impl GuardedSession {
-    pub(crate) fn state(&self) -> &SessionState {
-        &self.state
+impl GuardedSession<'_> {
+    pub(crate) fn snapshot(&self) -> i64 {
+        self.snapshot
+    }
+
+    /// What plans SQL: its catalog holds the datasets that the rights reach, guarded, and nothing else. There is no table function, no information schema, no
+    /// file table and no way to make any.
+    pub(crate) fn planner(&self, catalog: &Catalog<'_>) -> Result<SessionState, WarehouseError> {
+        let schemas = MemoryCatalogProvider::new();
+        for plugin in iter::once(None).chain(plugins(catalog.datasets).into_iter().map(Some)) {
+            let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
+            let (appender, datasets, rights) = (self.sessions.appender.clone(), catalog.datasets.clone(), catalog.rights.clone());
+            let schema = GuardedSchema { appender, datasets, rights, snapshot: self.snapshot, with_origin: catalog.with_origin, plugin };
+            schemas.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
+        }
+        // A list of the session's own: the blank state's is shared.
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
+        let mut state = self.sessions.blank.clone();
+        state.register_catalog_list(Arc::new(catalogs));
+        state.mark_start_execution();
+        Ok(state)
+    }
+
+    /// Lays an optimized plan out over the files.
+    pub(crate) async fn lay_out(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let mut state = if streams_through(plan)? { self.sessions.bare.clone() } else { self.sessions.blank.clone() };
+        state.config_mut().set_extension(Arc::new(Snapshot(self.snapshot)));
+        state.mark_start_execution();
+        state.query_planner().create_physical_plan(plan, &state).await
     }
 
     /// Runs a plan within the memory of the request.
     pub(crate) fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream, DataFusionError> {
-        execute_stream(plan, self.task.clone())
+        let memory = Arc::new(GreedyMemoryPool::new(usize::try_from(self.memory_bytes_max).unwrap_or(usize::MAX)));
+        let environment = RuntimeEnvBuilder::from_runtime_env(self.sessions.appender.lake().runtime_env()).with_memory_pool(memory).build_arc()?;
+        execute_stream(plan, Arc::new(TaskContext::from(&self.sessions.blank).with_runtime(environment)))
     }
+}
+
+/// Whether rows go through the plan one by one, each where it comes. It then runs as it is: the engine's rules bring rows together, or in an order.
+fn streams_through(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let mut streams = true;
+    plan.apply_with_subqueries(|node| {
+        streams &= matches!(
+            node,
+            LogicalPlan::TableScan(_) | LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_)
+        );
+        Ok(if streams { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(streams)
 }
 
 /// The plugins that have datasets, as their names begin.
@@ -117,7 +148,7 @@ struct GuardedSchema {
 }
 
 impl GuardedSchema {
-    fn policy(&self, table: &str) -> Option<(&DatasetContract, Policy)> {
+    fn policy(&self, table: &str) -> Option<(&Arc<DatasetContract>, Policy)> {
         let contract = match &self.plugin {
             // A quoted name with a dot would be a second way to a plugin's dataset.
             None if table.contains('.') => return None,
@@ -150,13 +181,8 @@ impl SchemaProvider for GuardedSchema {
         let Some((contract, policy)) = self.policy(name) else {
             return Ok(None);
         };
-        let failed = |error: WarehouseError| DataFusionError::External(Box::new(error));
-        let inside = match self.appender.whole_files(contract, self.snapshot).await.map_err(failed)? {
-            Some(inside) => inside,
-            // The first rows make the table.
-            None => Arc::new(EmptyTable::new(contract.table_schema())),
-        };
-        Ok(Some(Arc::new(GuardedTable::new(inside, policy))))
+        let table = GuardedTable::open(self.appender.clone(), contract.clone(), policy, self.snapshot).await?;
+        Ok(Some(Arc::new(table)))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
     common::ScalarValue,
-    error::Result,
+    datasource::empty::EmptyTable,
+    error::{DataFusionError, Result},
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_plan::ExecutionPlan,
     prelude::{col, lit},
@@ -15,23 +16,38 @@ use super::{
     Policy, Shown,
     leakproof::is_leakproof,
     policy_exec::{PolicyExec, Rule},
+    session::Snapshot,
 };
-use crate::contract::CITY;
+use crate::{
+    append::Appender,
+    contract::{CITY, DatasetContract},
+};
 
 /// A dataset as one caller sees it: granted columns only, rows of its cities only, personal columns masked. Gives no statistics and no plan of what is inside.
+///
+/// It has no rows of its own: a scan opens the table at the snapshot of its session, so that a plan holds as long as the columns are the same.
 pub(super) struct GuardedTable {
-    inside: Arc<dyn TableProvider>,
+    appender: Arc<Appender>,
+    contract: Arc<DatasetContract>,
     policy: Policy,
+    /// The columns inside.
+    inside: SchemaRef,
     schema: SchemaRef,
 }
 
 impl GuardedTable {
-    pub(super) fn new(inside: Arc<dyn TableProvider>, mut policy: Policy) -> GuardedTable {
-        let table = inside.schema();
+    /// The table with the columns that it has at a snapshot.
+    pub(super) async fn open(appender: Arc<Appender>, contract: Arc<DatasetContract>, mut policy: Policy, snapshot: i64) -> Result<GuardedTable> {
+        let inside = inside(&appender, &contract, snapshot).await?.schema();
         // Columns that the contract has added since the snapshot was made are not in it.
-        policy.columns.retain(|shown| shown.index < table.fields().len());
-        let fields = policy.columns.iter().map(|shown| field(table.field(shown.index), shown)).collect::<Vec<_>>();
-        GuardedTable { inside, policy, schema: Arc::new(Schema::new(fields)) }
+        policy.columns.retain(|shown| shown.index < inside.fields().len());
+        let fields = policy.columns.iter().map(|shown| field(inside.field(shown.index), shown)).collect::<Vec<_>>();
+        Ok(GuardedTable { appender, contract, policy, inside, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    /// Whether what was planned with the table holds at a snapshot.
+    pub(super) async fn is_as_planned(&self, snapshot: i64) -> Result<bool> {
+        Ok(inside(&self.appender, &self.contract, snapshot).await?.schema() == self.inside)
     }
 
     /// The columns of a scan: where each output column stands in the inner scan, the inner columns to read, and where the city is among them.
@@ -44,7 +60,7 @@ impl GuardedTable {
             columns.inner.push(shown.index);
         }
         if self.policy.cities.is_some() {
-            let city = self.inside.schema().index_of(CITY)?;
+            let city = self.inside.index_of(CITY)?;
             columns.city = Some(columns.inner.iter().position(|index| *index == city).unwrap_or_else(|| {
                 columns.inner.push(city);
                 columns.inner.len() - 1
@@ -57,12 +73,19 @@ impl GuardedTable {
     fn row_condition(&self) -> Option<Expr> {
         let cities = self.policy.cities.as_ref()?;
         // Of the column's own type, or files could not be skipped by it.
-        let literal = |city: &String| match self.inside.schema().field_with_name(CITY).map(|field| field.data_type().clone()) {
+        let literal = |city: &String| match self.inside.field_with_name(CITY).map(|field| field.data_type().clone()) {
             Ok(DataType::Utf8View) => lit(ScalarValue::Utf8View(Some(city.clone()))),
             _ => lit(city.as_str()),
         };
         Some(col(CITY).in_list(cities.iter().map(literal).collect(), false))
     }
+}
+
+/// The table behind the guard.
+async fn inside(appender: &Appender, contract: &DatasetContract, snapshot: i64) -> Result<Arc<dyn TableProvider>> {
+    let table = appender.whole_files(contract, snapshot).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+    // The first rows make the table.
+    Ok(table.unwrap_or_else(|| Arc::new(EmptyTable::new(contract.table_schema()))))
 }
 
 /// The field as the caller sees it. A masked text is made anew, as a plain array; a mask may make a null of any other value.
@@ -109,8 +132,12 @@ impl TableProvider for GuardedTable {
         let columns = self.columns(projection)?;
         let below: Vec<Expr> =
             self.row_condition().into_iter().chain(filters.iter().filter(|filter| is_leakproof(&self.policy, &self.schema, filter)).cloned()).collect();
+        let Some(snapshot) = state.config().get_extension::<Snapshot>() else {
+            return Err(DataFusionError::Internal("a guarded table is scanned in a session of no snapshot".to_owned()));
+        };
+        let inside = inside(&self.appender, &self.contract, snapshot.0).await?;
         // Never a limit: the inner scan would count rows that the caller does not see.
-        let inner = self.inside.scan(state, Some(&columns.inner), &below, None).await?;
+        let inner = inside.scan(state, Some(&columns.inner), &below, None).await?;
         let schema = match projection {
             Some(indexes) => Arc::new(self.schema.project(indexes)?),
             None => self.schema.clone(),

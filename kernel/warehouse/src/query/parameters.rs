@@ -7,27 +7,32 @@ use crate::error::WarehouseError;
 // Limit: parameters of a query; a list longer than this belongs into a table.
 const PARAMETERS_MAX: usize = 10_000;
 
-/// Puts the values in the places of `$1`, `$2` ….
+/// The values for the places `$1`, `$2` …, in their order.
 ///
 /// # Errors
-/// FIELD_INVALID when there are fewer values than places, or one without a value.
-pub(super) fn bind(plan: LogicalPlan, parameters: &[Parameter]) -> Result<LogicalPlan, WarehouseError> {
-    let invalid = |problem: String| WarehouseError::FieldInvalid { field: "parameters", problem };
+/// FIELD_INVALID when there are too many, or one has no value.
+pub(super) fn values(parameters: &[Parameter]) -> Result<Vec<ScalarValue>, WarehouseError> {
     if parameters.len() > PARAMETERS_MAX {
         return Err(invalid(format!("{} parameters are more than the {PARAMETERS_MAX} that a query may have", parameters.len())));
     }
-    let used = plan.get_parameter_names().map_err(errors::while_planning)?;
-    for name in &used {
+    let values = parameters.iter().enumerate().map(|(index, parameter)| scalar(parameter).ok_or_else(|| invalid(format!("${} has no value", index + 1))));
+    values.collect()
+}
+
+/// # Errors
+/// FIELD_INVALID when the plan has a place without a value.
+pub(super) fn check(plan: &LogicalPlan, values: &[ScalarValue]) -> Result<(), WarehouseError> {
+    for name in plan.get_parameter_names().map_err(errors::while_planning)? {
         let place = name.trim_start_matches('$').parse::<usize>().ok();
-        if !place.is_some_and(|place| (1..=parameters.len()).contains(&place)) {
-            return Err(invalid(format!("the SQL uses {name} and {} values were sent: $1 is the first", parameters.len())));
+        if !place.is_some_and(|place| (1..=values.len()).contains(&place)) {
+            return Err(invalid(format!("the SQL uses {name} and {} values were sent: $1 is the first", values.len())));
         }
     }
-    if used.is_empty() {
-        return Ok(plan);
-    }
-    let values = parameters.iter().enumerate().map(|(index, parameter)| scalar(parameter).ok_or_else(|| invalid(format!("${} has no value", index + 1))));
-    plan.with_param_values(values.collect::<Result<Vec<_>, _>>()?).map_err(errors::while_planning)
+    Ok(())
+}
+
+fn invalid(problem: String) -> WarehouseError {
+    WarehouseError::FieldInvalid { field: "parameters", problem }
 }
 
 fn scalar(parameter: &Parameter) -> Option<ScalarValue> {

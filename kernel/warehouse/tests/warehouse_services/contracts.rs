@@ -13,7 +13,7 @@ use crate::{
     platform::{Sent, enrolment, gb18030, gzip, number, numbers, usage},
 };
 
-const VISIT: &str = "name: hall_visit
+pub(crate) const VISIT: &str = "name: hall_visit
 purpose: Who came to a hall.
 owner: channel-management
 mode: append
@@ -66,7 +66,7 @@ async fn a_secret_column_never_leaves() {
 }
 
 impl Kernel {
-    async fn put_dataset(&self, document: &str, after_revision: i64) -> Result<i64, Status> {
+    pub(crate) async fn put_dataset(&self, document: &str, after_revision: i64) -> Result<i64, Status> {
         let request = PutDatasetRequest { document: document.to_owned(), after_revision };
         self.reading(&province()).put_dataset(request).await.map(|answer| answer.into_inner().revision)
     }
@@ -262,8 +262,8 @@ fn sample(feed: &str, name: &str, sample: Vec<u8>) -> TryFeedRequest {
 }
 
 fn shown(answer: &TryFeedResponse) -> Vec<String> {
-    let batches = arrow_ipc::reader::StreamReader::try_new(&answer.ipc[..], None).unwrap().map(Result::unwrap).collect();
-    Answer { snapshot_id: 0, batches }.lines()
+    let reader = arrow_ipc::reader::StreamReader::try_new(&answer.ipc[..], None).unwrap();
+    Answer { snapshot_id: 0, schema: reader.schema(), batches: reader.map(Result::unwrap).collect() }.lines()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::{
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray, types::Int64Type};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use backplane_proto::{
     ingest::v1::{
         AppendRequest, AppendResponse, FileHeader, ImportFileRequest, ImportResult, ListQuarantineRequest, QuarantinedRow, import_file_request,
@@ -38,6 +38,7 @@ pub(crate) struct Kernel {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) snapshot_id: i64,
+    pub(crate) schema: SchemaRef,
     pub(crate) batches: Vec<RecordBatch>,
 }
 
@@ -122,9 +123,11 @@ impl Kernel {
             ipc.extend_from_slice(&answer.ipc);
             rows = answer.statistics.map(|statistics| statistics.rows).or(rows);
         }
-        let batches: Vec<RecordBatch> = StreamReader::try_new(ipc.as_slice(), None).unwrap().map(Result::unwrap).collect();
+        let reader = StreamReader::try_new(ipc.as_slice(), None).unwrap();
+        let schema = reader.schema();
+        let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
         assert_eq!(rows, Some(batches.iter().map(|batch| batch.num_rows() as i64).sum()), "the last answer counts the rows");
-        Ok(Answer { snapshot_id, batches })
+        Ok(Answer { snapshot_id, schema, batches })
     }
 
     /// The only number of an answer.
