@@ -270,7 +270,7 @@ impl Appender {
                 };
                 rows.filter(is_whole).map(|rows| Some(rows.into_view())).map_err(WarehouseError::broken)
             }
-            _ => self.lake.table(snapshot, &table).await,
+            _ => self.lake.table_to_query(snapshot, &table).await,
         }
     }
 

@@ -1,6 +1,5 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use datafusion::{catalog::TableProvider, error::DataFusionError};
 use kernel_base::{City, DatasetRight, ORIGIN_COLUMNS, Rights, Scope};
 
 use crate::contract::{Class, DatasetContract, HIDDEN_COLUMNS, Mask, Visibility};
@@ -10,6 +9,8 @@ mod mask;
 mod policy_exec;
 pub(crate) mod session;
 mod table;
+
+pub(crate) use table::{PlannedTable, planned_table};
 
 /// What one caller sees of one dataset. The only way from rights to rows.
 #[derive(Debug)]
@@ -46,14 +47,6 @@ impl Policy {
     /// How a column of the contract is masked for this caller, if it is shown at all.
     pub(crate) fn shown(&self, index: usize) -> Option<&Shown> {
         self.columns.iter().find(|shown| shown.index == HIDDEN_COLUMNS + index)
-    }
-}
-
-/// Whether what was planned with a guarded table holds at a snapshot: its columns are the same there.
-pub(crate) async fn is_as_planned(table: &Arc<dyn TableProvider>, snapshot: i64) -> Result<bool, DataFusionError> {
-    match table.downcast_ref::<table::GuardedTable>() {
-        Some(table) => table.is_as_planned(snapshot).await,
-        None => Ok(false),
     }
 }
 

@@ -32,7 +32,10 @@ use futures::{
 use kernel_storage::SyncedFiles;
 use tokio::sync::Notify;
 
-use self::{held_metadata::HeldMetadata, opened::Tables};
+use self::{
+    held_metadata::HeldMetadata,
+    opened::{Opened, Tables},
+};
 use crate::error::WarehouseError;
 
 mod commit;
@@ -65,6 +68,8 @@ pub(crate) struct Lake {
     files: Arc<SyncedFiles>,
     runtime_env: Arc<RuntimeEnv>,
     tables: Mutex<Tables>,
+    /// Rows of a table that queries find in memory.
+    held_rows: u64,
     /// The newest snapshot when the catalog was opened.
     opened_at: i64,
     newest: AtomicI64,
@@ -131,6 +136,7 @@ impl Lake {
             runtime_env: runtime_env(files.clone())?,
             files,
             tables: Mutex::new(Tables::default()),
+            held_rows: 0,
             opened_at: newest,
             newest: AtomicI64::new(newest),
             committing: tokio::sync::Mutex::new(()),
@@ -138,6 +144,11 @@ impl Lake {
             merging_stopped: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         })
+    }
+
+    /// The same with tables of up to so many rows in memory, for the queries after the first.
+    pub(crate) fn holding(self, held_rows: u64) -> Lake {
+        Lake { held_rows, ..self }
     }
 
     /// Brings the tables that are there to these schemas: adds the nullable columns that they lack at their end; rows that are there have null in them. A table
@@ -219,6 +230,18 @@ impl Lake {
     /// The table as it was at a snapshot, `None` when it was not there yet. Kept, since reading a table's description from the catalog takes tens of
     /// milliseconds; commits to other tables do not make it stale.
     pub(crate) async fn table(&self, snapshot: i64, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>, WarehouseError> {
+        Ok(self.opened(snapshot, table).await?.map(|opened| opened.files.clone()))
+    }
+
+    /// The same for queries, of a small table its rows in memory.
+    pub(crate) async fn table_to_query(&self, snapshot: i64, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>, WarehouseError> {
+        match self.opened(snapshot, table).await? {
+            Some(opened) => Ok(Some(opened.to_query(self.held_rows, || self.session()).await)),
+            None => Ok(None),
+        }
+    }
+
+    async fn opened(&self, snapshot: i64, table: &TableName) -> Result<Option<Arc<Opened>>, WarehouseError> {
         let (snapshot, files_at) = {
             let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(known) = tables.known(table) else {
@@ -232,19 +255,21 @@ impl Lake {
             (snapshot, known.files_at)
         };
         // The kernel's own tables change with every commit and keep rows in the catalog: nothing of them is worth holding.
-        let metadata: Arc<dyn MetadataProvider> = match table.is_dataset() {
-            true => Arc::new(HeldMetadata::new(self.provider.clone())),
-            false => self.provider.clone(),
+        let held = table.is_dataset().then(|| Arc::new(HeldMetadata::new(self.provider.clone())));
+        let metadata: Arc<dyn MetadataProvider> = match &held {
+            Some(held) => held.clone(),
+            None => self.provider.clone(),
         };
         let catalog = DuckLakeCatalog::with_snapshot(metadata, snapshot).map_err(failed("opening a snapshot"))?;
         let Some(schema) = catalog.schema(&table.schema) else {
             return Ok(None);
         };
         let found = schema.table(&table.name).await.map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })?;
-        if let Some(found) = &found {
-            self.tables.lock().unwrap_or_else(PoisonError::into_inner).put((snapshot, table.clone()), files_at, found.clone());
+        let opened = found.map(|found| Arc::new(Opened::new(found, held)));
+        if let Some(opened) = &opened {
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).put((snapshot, table.clone()), files_at, opened.clone());
         }
-        Ok(found)
+        Ok(opened)
     }
 
     /// Columns of the rows that fit a condition: the kernel's own reading, past every guard.

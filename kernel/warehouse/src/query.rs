@@ -16,10 +16,7 @@ use tokio::sync::{
 };
 use tonic::Status;
 
-use self::{
-    ipc::IpcPieces,
-    kept_plans::{KeptPlan, Places, Question},
-};
+use self::{ipc::IpcPieces, kept_plans::PlanKey};
 use crate::{
     error::WarehouseError,
     guard::session::{Catalog, GuardedSession},
@@ -161,25 +158,23 @@ async fn logical_plan(inner: &Inner, asked: &Asked, session: &GuardedSession<'_>
     let (sql, rights) = (&asked.request.sql, &asked.context.rights);
     let values = parameters::values(&asked.request.parameters)?;
     let datasets = inner.contracts.datasets();
-    let question = Question { sql: sql.clone(), rights: rights.clone() };
-    if let Some(kept) = inner.kept_plans.get(&question, &datasets, session.snapshot()).await?
-        && let Some(plan) = inner.kept_plans.with_values(&kept, &values)?
+    let key = PlanKey::new(sql, rights);
+    if let Some(key) = &key
+        && let Some(plan) = inner.kept_plans.get(key, &datasets, session.snapshot(), &values).await
     {
         return Ok(plan);
     }
     let statement = statement::parse(sql)?;
-    let state = session.planner(&Catalog { datasets: &datasets, rights, with_origin: statement::names_origin(sql) })?;
-    let plan = statement::plan(&state, statement).await?;
+    let planner = session.planner(&Catalog { datasets: &datasets, rights, with_origin: statement::names_origin(sql) })?;
+    let plan = statement::plan(&planner, statement).await?;
     parameters::check(&plan, &values)?;
-    if let Some(places) = Places::of(&plan)?.filter(|places| places.fitting(&values).is_some()) {
-        let optimized = state.optimize(&plan).map_err(errors::while_planning)?;
-        let kept = inner.kept_plans.keep(question, KeptPlan::new(optimized, places, datasets)?);
-        if let Some(plan) = inner.kept_plans.with_values(&kept, &values)? {
-            return Ok(plan);
-        }
+    if let Some(key) = key
+        && let Some(plan) = inner.kept_plans.keep(key, &planner, &plan, datasets, &values)
+    {
+        return Ok(plan);
     }
     let plan = plan.with_param_values(values).map_err(errors::while_planning)?;
-    state.optimize(&plan).map_err(errors::while_planning)
+    planner.optimize(&plan).map_err(errors::while_planning)
 }
 
 async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {

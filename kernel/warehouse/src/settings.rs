@@ -19,6 +19,9 @@ pub struct WarehouseSettings {
     pub moved_rows_max: usize,
     // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
     pub quarantine_bytes: usize,
+    // Limit: rows of a table that is held in memory, some megabytes at most: terms, rules, agents and the like, which many queries look into and few change. To
+    // lay out a scan and open a file takes longer than to look at all of them.
+    pub held_rows: u64,
     // Limit: how long no rows come before the kernel is at rest and merges small files that it leaves alone while commits would wait for it.
     pub rest: Duration,
 }
@@ -46,6 +49,7 @@ impl WarehouseSettings {
             keys_in_memory: 7 << 20,
             moved_rows_max: 1_000_000,
             quarantine_bytes: 64 << 20,
+            held_rows: 20_000,
             rest: Duration::from_secs(2),
         }
     }

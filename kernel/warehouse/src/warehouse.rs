@@ -51,7 +51,7 @@ impl Warehouse {
             let settings = settings.clone();
             async move {
                 let contracts = Arc::new(Contracts::open(rows, clock.clone()).await?);
-                let lake = Arc::new(Lake::open(&settings.dir).await?);
+                let lake = Arc::new(Lake::open(&settings.dir).await?.holding(settings.held_rows));
                 let datasets = contracts.datasets();
                 let tables: Vec<_> = datasets.iter().flat_map(|contract| contract.tables()).collect();
                 lake.reconcile(&tables).await?;

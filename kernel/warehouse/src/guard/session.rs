@@ -11,7 +11,11 @@ use datafusion::{
     error::DataFusionError,
     execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, execute_stream},
+    physical_plan::{
+        ExecutionPlan, execute_stream,
+        statistics::{StatisticsArgs, StatisticsContext},
+    },
+    physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
     prelude::{SessionConfig, SessionContext},
 };
 use kernel_base::Rights;
@@ -25,6 +29,8 @@ use crate::{
 
 const CATALOG: &str = "backplane";
 const SCHEMA: &str = "public";
+// Rows that one core filters before the others would be at work, about a millisecond.
+const ROWS_OF_ONE_CORE_MAX: usize = 100_000;
 
 /// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
 pub(crate) struct Sessions {
@@ -105,10 +111,22 @@ impl GuardedSession<'_> {
 
     /// Lays an optimized plan out over the files.
     pub(crate) async fn lay_out(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let mut state = if streams_through(plan)? { self.sessions.bare.clone() } else { self.sessions.blank.clone() };
+        let planner = DefaultPhysicalPlanner::default();
+        if !streams_through(plan)? {
+            return planner.create_physical_plan(plan, &self.state(&self.sessions.blank)).await;
+        }
+        let laid_out = planner.create_physical_plan(plan, &self.state(&self.sessions.bare)).await?;
+        match rows_to_read(laid_out.as_ref())? {
+            Some(..=ROWS_OF_ONE_CORE_MAX) => Ok(laid_out),
+            _ => planner.optimize_physical_plan(laid_out, &self.state(&self.sessions.blank), |_, _| {}),
+        }
+    }
+
+    fn state(&self, of: &SessionState) -> SessionState {
+        let mut state = of.clone();
         state.config_mut().set_extension(Arc::new(Snapshot(self.snapshot)));
         state.mark_start_execution();
-        state.query_planner().create_physical_plan(plan, &state).await
+        state
     }
 
     /// Runs a plan within the memory of the request.
@@ -119,7 +137,8 @@ impl GuardedSession<'_> {
     }
 }
 
-/// Whether rows go through the plan one by one, each where it comes. It then runs as it is: the engine's rules bring rows together, or in an order.
+/// Whether rows go through the plan one by one, each where it comes. Such a plan can run as it is laid out: no rule of the engine has to bring rows together or in
+/// an order, and what rules could do for it, spread the work over the cores, few rows do not need.
 fn streams_through(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
     let mut streams = true;
     plan.apply_with_subqueries(|node| {
@@ -130,6 +149,16 @@ fn streams_through(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
         Ok(if streams { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(streams)
+}
+
+/// The rows in the files that a plan reads, after those were left out that its conditions exclude; `None` when that is not known.
+fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>, DataFusionError> {
+    let children = plan.children();
+    if children.is_empty() {
+        let statistics = StatisticsContext::new().compute(plan, &StatisticsArgs::new())?;
+        return Ok(statistics.num_rows.get_value().copied());
+    }
+    children.into_iter().try_fold(Some(0), |rows, child| Ok(rows.zip(rows_to_read(child.as_ref())?).map(|(rows, more)| rows + more)))
 }
 
 /// The plugins that have datasets, as their names begin.

@@ -21,33 +21,67 @@ use super::{
 use crate::{
     append::Appender,
     contract::{CITY, DatasetContract},
+    error::WarehouseError,
+    lake::TableName,
 };
 
 /// A dataset as one caller sees it: granted columns only, rows of its cities only, personal columns masked. Gives no statistics and no plan of what is inside.
 ///
 /// It has no rows of its own: a scan opens the table at the snapshot of its session, so that a plan holds as long as the columns are the same.
 pub(super) struct GuardedTable {
+    inside: Arc<PlannedTable>,
+    policy: Policy,
+    schema: SchemaRef,
+}
+
+/// The table behind a guard, with the columns that were planned for.
+pub(crate) struct PlannedTable {
     appender: Arc<Appender>,
     contract: Arc<DatasetContract>,
-    policy: Policy,
-    /// The columns inside.
-    inside: SchemaRef,
-    schema: SchemaRef,
+    columns: SchemaRef,
+}
+
+/// The table of a plan, if it is a dataset's.
+pub(crate) fn planned_table(provider: &Arc<dyn TableProvider>) -> Option<&Arc<PlannedTable>> {
+    provider.downcast_ref::<GuardedTable>().map(|table| &table.inside)
+}
+
+impl PlannedTable {
+    /// Whether what was planned with the table holds at a snapshot.
+    pub(crate) async fn is_same_at(&self, snapshot: i64) -> bool {
+        columns(&self.appender, &self.contract, snapshot).await.is_ok_and(|columns| columns.fields() == self.columns.fields())
+    }
+
+    async fn open(&self, snapshot: i64) -> Result<Arc<dyn TableProvider>> {
+        let table = self.appender.whole_files(&self.contract, snapshot).await.map_err(external)?;
+        // The first rows make the table.
+        let table = table.unwrap_or_else(|| Arc::new(EmptyTable::new(self.contract.table_schema())));
+        // The policy goes by where a column stands.
+        if table.schema().fields() != self.columns.fields() {
+            return Err(DataFusionError::Internal(format!("the table of '{}' has other columns than were planned for", self.contract.name)));
+        }
+        Ok(table)
+    }
+}
+
+async fn columns(appender: &Appender, contract: &DatasetContract, snapshot: i64) -> Result<SchemaRef> {
+    let table = appender.lake().table(snapshot, &TableName::dataset(&contract.name)).await.map_err(external)?;
+    Ok(table.map_or_else(|| contract.table_schema(), |table| table.schema()))
+}
+
+fn external(error: WarehouseError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 impl GuardedTable {
     /// The table with the columns that it has at a snapshot.
     pub(super) async fn open(appender: Arc<Appender>, contract: Arc<DatasetContract>, mut policy: Policy, snapshot: i64) -> Result<GuardedTable> {
-        let inside = inside(&appender, &contract, snapshot).await?.schema();
+        let columns = columns(&appender, &contract, snapshot).await?;
         // Columns that the contract has added since the snapshot was made are not in it.
-        policy.columns.retain(|shown| shown.index < inside.fields().len());
-        let fields = policy.columns.iter().map(|shown| field(inside.field(shown.index), shown)).collect::<Vec<_>>();
-        Ok(GuardedTable { appender, contract, policy, inside, schema: Arc::new(Schema::new(fields)) })
-    }
-
-    /// Whether what was planned with the table holds at a snapshot.
-    pub(super) async fn is_as_planned(&self, snapshot: i64) -> Result<bool> {
-        Ok(inside(&self.appender, &self.contract, snapshot).await?.schema() == self.inside)
+        policy.columns.retain(|shown| shown.index < columns.fields().len());
+        let fields = policy.columns.iter().map(|shown| field(columns.field(shown.index), shown)).collect::<Vec<_>>();
+        let inside = Arc::new(PlannedTable { appender, contract, columns });
+        Ok(GuardedTable { inside, policy, schema: Arc::new(Schema::new(fields)) })
     }
 
     /// The columns of a scan: where each output column stands in the inner scan, the inner columns to read, and where the city is among them.
@@ -60,7 +94,7 @@ impl GuardedTable {
             columns.inner.push(shown.index);
         }
         if self.policy.cities.is_some() {
-            let city = self.inside.index_of(CITY)?;
+            let city = self.inside.columns.index_of(CITY)?;
             columns.city = Some(columns.inner.iter().position(|index| *index == city).unwrap_or_else(|| {
                 columns.inner.push(city);
                 columns.inner.len() - 1
@@ -73,19 +107,12 @@ impl GuardedTable {
     fn row_condition(&self) -> Option<Expr> {
         let cities = self.policy.cities.as_ref()?;
         // Of the column's own type, or files could not be skipped by it.
-        let literal = |city: &String| match self.inside.field_with_name(CITY).map(|field| field.data_type().clone()) {
+        let literal = |city: &String| match self.inside.columns.field_with_name(CITY).map(|field| field.data_type().clone()) {
             Ok(DataType::Utf8View) => lit(ScalarValue::Utf8View(Some(city.clone()))),
             _ => lit(city.as_str()),
         };
         Some(col(CITY).in_list(cities.iter().map(literal).collect(), false))
     }
-}
-
-/// The table behind the guard.
-async fn inside(appender: &Appender, contract: &DatasetContract, snapshot: i64) -> Result<Arc<dyn TableProvider>> {
-    let table = appender.whole_files(contract, snapshot).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
-    // The first rows make the table.
-    Ok(table.unwrap_or_else(|| Arc::new(EmptyTable::new(contract.table_schema()))))
 }
 
 /// The field as the caller sees it. A masked text is made anew, as a plain array; a mask may make a null of any other value.
@@ -135,7 +162,7 @@ impl TableProvider for GuardedTable {
         let Some(snapshot) = state.config().get_extension::<Snapshot>() else {
             return Err(DataFusionError::Internal("a guarded table is scanned in a session of no snapshot".to_owned()));
         };
-        let inside = inside(&self.appender, &self.contract, snapshot.0).await?;
+        let inside = self.inside.open(snapshot.0).await?;
         // Never a limit: the inner scan would count rows that the caller does not see.
         let inner = inside.scan(state, Some(&columns.inner), &below, None).await?;
         let schema = match projection {

@@ -39,6 +39,13 @@ impl HeldMetadata {
         HeldMetadata { catalog, only: None, files: OnceLock::new(), inlined: OnceLock::new(), inlined_deletes: OnceLock::new() }
     }
 
+    /// The rows and bytes of the files, before deletions, once a scan has asked for them; `None` when nobody did or they are many.
+    pub(super) fn size(&self) -> Option<(u64, u64)> {
+        let files = self.files.get()?.as_ref()?;
+        let of_file = |file: &DuckLakeFileMetadata| Some((u64::try_from(file.file.max_row_count?).ok()?, u64::try_from(file.file.file.file_size_bytes).ok()?));
+        files.iter().try_fold((0, 0), |(rows, bytes), file| of_file(file).map(|(more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes)))
+    }
+
     /// Of a table that is opened to change these files and no others.
     pub(super) fn of_files(catalog: Arc<SqliteMetadataProvider>, files: HashSet<i64>) -> HeldMetadata {
         HeldMetadata { only: Some(files), ..HeldMetadata::new(catalog) }

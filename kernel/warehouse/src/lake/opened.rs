@@ -1,22 +1,29 @@
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use datafusion::catalog::TableProvider;
+use arrow_select::concat::concat_batches;
+use datafusion::{catalog::TableProvider, datasource::MemTable, prelude::SessionContext};
+use tokio::sync::OnceCell;
 
-use super::TableName;
+use super::{TableName, held_metadata::HeldMetadata};
 
-// Limit: tables kept open. Each holds its columns and statistics, some tens of kilobytes; a busy kernel reads a few tables at its newest two or three
-// snapshots and a few pins.
+// Limit: tables kept open. Each holds its columns and statistics, some tens of kilobytes, or its rows if it is small; a busy kernel reads a few tables at its
+// newest two or three snapshots and a few pins.
 const TABLES_MAX: usize = 128;
+// Limit: bytes in files of a table whose rows are held in memory. The setting `held_rows` limits the rows, which files may have any number of in few bytes.
+const HELD_BYTES_MAX: u64 = 256 << 10;
 
 /// Which tables there are and when each changed; and opened tables by snapshot, of which the one that was opened first leaves first. Entries never go stale,
 /// because a snapshot does not change.
 #[derive(Default)]
 pub(super) struct Tables {
     known: HashMap<TableName, Known>,
-    opened: HashMap<(i64, TableName), Arc<dyn TableProvider>>,
+    opened: HashMap<(i64, TableName), Arc<Opened>>,
     order: VecDeque<(i64, TableName)>,
 }
 
@@ -31,6 +38,53 @@ pub(super) struct Known {
     written: usize,
     /// Whether rows came since it was merged at rest.
     is_unmerged: bool,
+}
+
+/// A table at one snapshot.
+pub(super) struct Opened {
+    pub(super) files: Arc<dyn TableProvider>,
+    /// What is known of the files; `None` for a table of the kernel's own.
+    metadata: Option<Arc<HeldMetadata>>,
+    /// Whether a query asked for it.
+    is_asked: AtomicBool,
+    /// Its rows, once they were read; `None` when they are too many, or cannot be read.
+    held: OnceCell<Option<Arc<dyn TableProvider>>>,
+}
+
+impl Opened {
+    pub(super) fn new(files: Arc<dyn TableProvider>, metadata: Option<Arc<HeldMetadata>>) -> Opened {
+        Opened { files, metadata, is_asked: AtomicBool::new(false), held: OnceCell::new() }
+    }
+
+    /// The rows in memory if the table is small, and else the files. The first query reads the files, since a table may change before there is a second.
+    pub(super) async fn to_query(&self, rows_max: u64, session: impl FnOnce() -> SessionContext) -> Arc<dyn TableProvider> {
+        if !self.is_asked.swap(true, Ordering::Relaxed) {
+            return self.files.clone();
+        }
+        let held = self.held.get_or_init(async || if self.is_small(rows_max) { self.read(&session()).await } else { None }).await;
+        held.as_ref().unwrap_or(&self.files).clone()
+    }
+
+    fn is_small(&self, rows_max: u64) -> bool {
+        self.metadata.as_ref().and_then(|metadata| metadata.size()).is_some_and(|(rows, bytes)| rows <= rows_max && bytes <= HELD_BYTES_MAX)
+    }
+
+    async fn read(&self, session: &SessionContext) -> Option<Arc<dyn TableProvider>> {
+        let schema = self.files.schema();
+        let read = async {
+            let batches = session.read_table(self.files.clone())?.collect().await?;
+            let rows = concat_batches(&schema, &batches)?;
+            MemTable::try_new(schema.clone(), vec![vec![rows]])
+        };
+        match read.await {
+            Ok(rows) => Some(Arc::new(rows)),
+            Err(error) => {
+                // A query of another city's rows may not meet the file that cannot be read.
+                tracing::warn!(%error, "a small table cannot be held in memory");
+                None
+            }
+        }
+    }
 }
 
 impl Tables {
@@ -94,16 +148,16 @@ impl Tables {
         self.known.get(table).copied()
     }
 
-    pub(super) fn get(&self, snapshot: i64, table: &TableName) -> Option<Arc<dyn TableProvider>> {
+    pub(super) fn get(&self, snapshot: i64, table: &TableName) -> Option<Arc<Opened>> {
         self.opened.get(&(snapshot, table.clone())).cloned()
     }
 
     /// Keeps a table that was opened when its files were as of `files_at`; not after a merge, since it may name files that will be deleted.
-    pub(super) fn put(&mut self, key: (i64, TableName), files_at: i64, provider: Arc<dyn TableProvider>) {
+    pub(super) fn put(&mut self, key: (i64, TableName), files_at: i64, opened: Arc<Opened>) {
         if self.known(&key.1).is_none_or(|known| known.files_at != files_at) {
             return;
         }
-        if self.opened.insert(key.clone(), provider).is_some() {
+        if self.opened.insert(key.clone(), opened).is_some() {
             return;
         }
         self.order.push_back(key);
@@ -112,5 +166,43 @@ impl Tables {
                 self.opened.remove(&first);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow_array::{Int64Array, RecordBatch, StringArray};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::lake::Lake;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_second_query_finds_a_small_table_in_memory() {
+        let dir = TempDir::new().unwrap();
+        let lake = Lake::open(dir.path()).await.unwrap().holding(3);
+        let table = TableName::dataset("some");
+        // As a query does: the first reads the files, and only then is it known how large they are.
+        let is_held = async |snapshot: i64| {
+            let found = lake.table_to_query(snapshot, &table).await.unwrap().unwrap();
+            lake.session().read_table(found.clone()).unwrap().collect().await.unwrap();
+            found.is::<MemTable>()
+        };
+        let append = async |numbers: &[i64]| {
+            let (numbers, texts) = (Int64Array::from(numbers.to_vec()), StringArray::from(vec!["text"; numbers.len()]));
+            let rows = RecordBatch::try_from_iter([("number", Arc::new(numbers) as _), ("text", Arc::new(texts) as _)]).unwrap();
+            let mut transaction = lake.begin().await.unwrap();
+            transaction.append(&table, &rows.schema(), &[rows]).await.unwrap();
+            transaction.commit(|_| ()).await.unwrap().snapshot_id
+        };
+        let first = append(&[1, 2]).await;
+        assert_eq!([is_held(first).await, is_held(first).await, is_held(first).await], [false, true, true]);
+        let second = append(&[3]).await;
+        assert_eq!([is_held(second).await, is_held(second).await, is_held(first).await], [false, true, true]);
+        let rows = lake.session().read_table(lake.table_to_query(second, &table).await.unwrap().unwrap()).unwrap();
+        assert_eq!(rows.count().await.unwrap(), 3);
+        let third = append(&[4]).await;
+        assert_eq!([is_held(third).await, is_held(third).await], [false, false], "too many rows");
     }
 }

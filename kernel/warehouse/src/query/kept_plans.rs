@@ -5,13 +5,14 @@ use std::{
 
 use arrow_schema::DataType;
 use datafusion::{
-    catalog::TableProvider,
     common::{
         ScalarValue,
         config::ConfigOptions,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     datasource::source_as_provider,
+    error::Result,
+    execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Volatility},
     optimizer::{
         Optimizer, OptimizerContext, eliminate_filter::EliminateFilter, propagate_empty_relation::PropagateEmptyRelation, push_down_filter::PushDownFilter,
@@ -21,145 +22,183 @@ use datafusion::{
 };
 use kernel_base::Rights;
 
-use super::errors;
-use crate::{contract::Datasets, error::WarehouseError, guard::is_as_planned};
+use crate::{
+    contract::Datasets,
+    guard::{PlannedTable, planned_table},
+};
 
 // Limit: plans that are kept, some tens of kilobytes each. A plugin asks some ten queries, in each city with other rights.
 const PLANS_MAX: usize = 512;
 // Limit: SQL of a plan that is kept. What is longer has values written into it, and does not come again.
 const SQL_BYTES_MAX: usize = 16 << 10;
+// Limit: nodes of a plan that is kept. Short SQL makes a large one when a WITH is used twice by one that is used twice.
+const NODES_MAX: usize = 200;
 
 /// The optimized plans of queries, for those who ask the same with other values: to parse and optimize takes longer than many a query runs. A plan holds for one
 /// caller's rights and the contracts in force, at every snapshot at which its tables have the same columns; it names no rows and no files.
 pub(crate) struct KeptPlans {
     plans: Mutex<Plans>,
-    /// What is left to do once the values are there: conditions on columns go down to the tables only as comparisons with literals.
-    finish: Optimizer,
+    after_binding: Optimizer,
     options: Arc<ConfigOptions>,
 }
 
 #[derive(Default)]
 struct Plans {
-    kept: HashMap<Question, (Arc<KeptPlan>, u64)>,
+    kept: HashMap<PlanKey, (Arc<KeptPlan>, u64)>,
     /// Counts look-ups: the plan that was not asked for longest leaves first.
-    looks: u64,
+    lookups: u64,
 }
 
 /// Who asks what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Question {
-    pub(super) sql: String,
-    pub(super) rights: Arc<Rights>,
+pub(super) struct PlanKey {
+    sql: String,
+    rights: Arc<Rights>,
 }
 
-/// An optimized plan with places for values.
-pub(super) struct KeptPlan {
+/// An optimized plan with placeholders.
+struct KeptPlan {
     plan: LogicalPlan,
-    places: Places,
+    asks: Asks,
     /// What its tables were planned by.
     datasets: Arc<Datasets>,
-    tables: Vec<Arc<dyn TableProvider>>,
 }
 
-/// The types of the places `$1`, `$2` …; `None` for one that is not used.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Places(Vec<Option<DataType>>);
+/// What a plan asks for before it can run.
+#[derive(Default)]
+struct Asks {
+    /// The types of `$1`, `$2` …; `None` for one that is not used.
+    types: Vec<Option<DataType>>,
+    tables: Vec<Arc<PlannedTable>>,
+}
+
+impl PlanKey {
+    /// `None` for SQL that is too long to be kept.
+    pub(super) fn new(sql: &str, rights: &Arc<Rights>) -> Option<PlanKey> {
+        (sql.len() <= SQL_BYTES_MAX).then(|| PlanKey { sql: sql.to_owned(), rights: rights.clone() })
+    }
+}
 
 impl KeptPlans {
     pub(crate) fn new() -> KeptPlans {
         let mut options = SessionConfig::new().options().as_ref().clone();
         options.optimizer.max_passes = 1;
-        let finish = Optimizer::with_rules(vec![
+        // What literals make of a plan that was optimized without them: conversions and conditions of values alone are computed, what no row can meet goes, and
+        // comparisons of columns with literals go down to the tables, which take no other conditions.
+        let after_binding = Optimizer::with_rules(vec![
             Arc::new(SimplifyExpressions::new()),
             Arc::new(EliminateFilter::new()),
             Arc::new(PropagateEmptyRelation::new()),
             Arc::new(PushDownFilter::new()),
         ]);
-        KeptPlans { plans: Mutex::default(), finish, options: Arc::new(options) }
+        KeptPlans { plans: Mutex::default(), after_binding, options: Arc::new(options) }
     }
 
-    /// The plan that is kept, if it holds for these contracts and this snapshot.
-    pub(super) async fn get(&self, question: &Question, datasets: &Arc<Datasets>, snapshot: i64) -> Result<Option<Arc<KeptPlan>>, WarehouseError> {
-        let Some(kept) = self.look(question).filter(|kept| Arc::ptr_eq(&kept.datasets, datasets)) else {
-            return Ok(None);
-        };
-        for table in &kept.tables {
-            if !is_as_planned(table, snapshot).await.map_err(errors::while_planning)? {
-                return Ok(None);
+    /// The plan that is kept, with these values in it, if it holds for them, for the contracts and at the snapshot.
+    pub(super) async fn get(&self, key: &PlanKey, datasets: &Arc<Datasets>, snapshot: i64, values: &[ScalarValue]) -> Option<LogicalPlan> {
+        let kept = self.look_up(key).filter(|kept| Arc::ptr_eq(&kept.datasets, datasets))?;
+        let values = kept.asks.converted(values)?;
+        for table in &kept.asks.tables {
+            if !table.is_same_at(snapshot).await {
+                return None;
             }
         }
-        Ok(Some(kept))
+        self.bound(&kept, values)
     }
 
-    fn look(&self, question: &Question) -> Option<Arc<KeptPlan>> {
+    /// Keeps what a plan is optimized to, and gives it with these values in it; `None` when the plan is not fit to be kept, and has to be optimized with its values.
+    pub(super) fn keep(
+        &self,
+        key: PlanKey,
+        planner: &SessionState,
+        plan: &LogicalPlan,
+        datasets: Arc<Datasets>,
+        values: &[ScalarValue],
+    ) -> Option<LogicalPlan> {
+        let asks = Asks::of(plan).ok()??;
+        let values = asks.converted(values)?;
+        // An error may come of a placeholder where a rule wants to compute, so it is none of the caller's yet.
+        let kept = Arc::new(KeptPlan { plan: planner.optimize(plan).ok()?, asks, datasets });
+        let bound = self.bound(&kept, values)?;
+        self.insert(key, kept);
+        Some(bound)
+    }
+
+    fn bound(&self, kept: &KeptPlan, values: Vec<ScalarValue>) -> Option<LogicalPlan> {
+        if values.is_empty() {
+            return Some(kept.plan.clone());
+        }
+        let bound = kept.plan.clone().with_param_values(values).ok()?;
+        self.after_binding.optimize(bound, &OptimizerContext::new_with_config_options(self.options.clone()), |_, _| {}).ok()
+    }
+
+    fn look_up(&self, key: &PlanKey) -> Option<Arc<KeptPlan>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.looks += 1;
-        let looks = plans.looks;
-        let (kept, looked_at) = plans.kept.get_mut(question)?;
-        *looked_at = looks;
+        plans.lookups += 1;
+        let lookups = plans.lookups;
+        let (kept, looked_up_at) = plans.kept.get_mut(key)?;
+        *looked_up_at = lookups;
         Some(kept.clone())
     }
 
-    pub(super) fn keep(&self, question: Question, plan: KeptPlan) -> Arc<KeptPlan> {
-        let plan = Arc::new(plan);
-        if question.sql.len() <= SQL_BYTES_MAX {
-            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            if plans.kept.len() >= PLANS_MAX && !plans.kept.contains_key(&question) {
-                let longest_ago = plans.kept.iter().min_by_key(|(_, (_, looked_at))| *looked_at).map(|(question, _)| question.clone());
-                longest_ago.map(|question| plans.kept.remove(&question));
+    fn insert(&self, key: PlanKey, kept: Arc<KeptPlan>) {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.kept.len() >= PLANS_MAX && !plans.kept.contains_key(&key) {
+            let longest_ago = plans.kept.iter().min_by_key(|(_, (_, looked_up_at))| *looked_up_at).map(|(key, _)| key.clone());
+            if let Some(key) = longest_ago {
+                plans.kept.remove(&key);
             }
-            let looks = plans.looks;
-            plans.kept.insert(question, (plan.clone(), looks));
         }
-        plan
-    }
-
-    /// The plan with values in its places; `None` when they are not of the types that it was planned for.
-    pub(super) fn with_values(&self, kept: &KeptPlan, values: &[ScalarValue]) -> Result<Option<LogicalPlan>, WarehouseError> {
-        let Some(values) = kept.places.fitting(values) else {
-            return Ok(None);
-        };
-        if values.is_empty() {
-            return Ok(Some(kept.plan.clone()));
-        }
-        let bound = kept.plan.clone().with_param_values(values).map_err(errors::while_planning)?;
-        let context = OptimizerContext::new_with_config_options(self.options.clone());
-        self.finish.optimize(bound, &context, |_, _| {}).map(Some).map_err(errors::while_planning)
+        let lookups = plans.lookups;
+        plans.kept.insert(key, (kept, lookups));
     }
 }
 
-impl KeptPlan {
-    pub(super) fn new(plan: LogicalPlan, places: Places, datasets: Arc<Datasets>) -> Result<KeptPlan, WarehouseError> {
-        let mut tables = Vec::new();
-        let mut note = |node: &LogicalPlan| {
-            if let LogicalPlan::TableScan(scan) = node {
-                tables.push(source_as_provider(&scan.source)?);
-            }
-            Ok(TreeNodeRecursion::Continue)
-        };
-        plan.apply_with_subqueries(&mut note).map_err(errors::while_planning)?;
-        Ok(KeptPlan { plan, places, datasets, tables })
-    }
-}
-
-impl Places {
-    /// The places of a plan that is not optimized yet; `None` when other values, or another time, could make another plan of it.
-    pub(super) fn of(plan: &LogicalPlan) -> Result<Option<Places>, WarehouseError> {
-        let (mut places, mut is_fit) = (Places::default(), true);
-        let mut note = |part: &Expr| {
-            is_fit &= places.note(part);
-            Ok(TreeNodeRecursion::Continue)
-        };
-        plan.apply_with_subqueries(|node| node.apply_expressions(|expression| expression.apply(&mut note))).map_err(errors::while_planning)?;
-        Ok(is_fit.then_some(places))
+impl Asks {
+    /// Of a plan that is not optimized yet; `None` when other values, or another time, could make another plan of it than the rules after binding do.
+    fn of(plan: &LogicalPlan) -> Result<Option<Asks>> {
+        let (mut asks, mut is_fit, mut nodes) = (Asks::default(), true, 0);
+        plan.apply_with_subqueries(|node| {
+            nodes += 1;
+            is_fit &= nodes <= NODES_MAX && asks.note(node)?;
+            Ok(if is_fit { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        })?;
+        Ok(is_fit.then_some(asks))
     }
 
-    fn note(&mut self, part: &Expr) -> bool {
+    /// Notes what a node asks for; false when it makes the plan unfit.
+    fn note(&mut self, node: &LogicalPlan) -> Result<bool> {
+        let (mut is_fit, mut has_placeholder) = (true, false);
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                has_placeholder |= matches!(part, Expr::Placeholder(_));
+                is_fit &= self.note_part(part);
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        Ok(is_fit
+            && match node {
+                LogicalPlan::TableScan(scan) => match planned_table(&source_as_provider(&scan.source)?) {
+                    Some(table) => {
+                        self.note_table(table);
+                        true
+                    }
+                    // What a recursive query reads of itself.
+                    None => false,
+                },
+                LogicalPlan::Limit(_) => !has_placeholder,
+                // DataFusion lets a condition of values alone through an aggregate that gives a row for no rows.
+                LogicalPlan::Filter(_) | LogicalPlan::Join(_) => !has_placeholder || !node.exists(|below| Ok(gives_row_of_nothing(below)))?,
+                _ => true,
+            })
+    }
+
+    fn note_part(&mut self, part: &Expr) -> bool {
         match part {
-            Expr::Placeholder(place) => {
-                let index = place.id.trim_start_matches('$').parse::<usize>().ok().and_then(|place| place.checked_sub(1));
-                // What the planner knows no type for has that of its value.
-                index.zip(place.field.as_ref()).is_some_and(|(index, field)| self.note_type(index, field.data_type()))
+            Expr::Placeholder(placeholder) => {
+                let index = placeholder.id.trim_start_matches('$').parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+                // One that the planner knows no type for has that of its value.
+                index.zip(placeholder.field.as_ref()).is_some_and(|(index, field)| self.note_type(index, field.data_type()))
             }
             // `now()` is a constant of the query that it is planned for.
             Expr::ScalarFunction(function) => function.func.signature().volatility != Volatility::Stable,
@@ -167,25 +206,38 @@ impl Places {
         }
     }
 
-    /// Whether the place has this type wherever it is used.
+    /// Whether the placeholder has this type wherever it is used.
     fn note_type(&mut self, index: usize, data_type: &DataType) -> bool {
-        if self.0.len() <= index {
-            self.0.resize(index + 1, None);
+        if self.types.len() <= index {
+            self.types.resize(index + 1, None);
         }
-        self.0[index].get_or_insert_with(|| data_type.clone()) == data_type
+        self.types[index].get_or_insert_with(|| data_type.clone()) == data_type
+    }
+
+    fn note_table(&mut self, table: &Arc<PlannedTable>) {
+        if !self.tables.iter().any(|known| Arc::ptr_eq(known, table)) {
+            self.tables.push(table.clone());
+        }
     }
 
     /// The values as the plan has them; `None` when one is of another type, or is not there.
-    pub(super) fn fitting(&self, values: &[ScalarValue]) -> Option<Vec<ScalarValue>> {
-        if values.len() < self.0.len() {
+    fn converted(&self, values: &[ScalarValue]) -> Option<Vec<ScalarValue>> {
+        if values.len() < self.types.len() {
             return None;
         }
-        let fitting = self.0.iter().zip(values).map(|(data_type, value)| match (data_type, value) {
+        let converted = self.types.iter().zip(values).map(|(data_type, value)| match (data_type, value) {
             (Some(DataType::Utf8View), ScalarValue::Utf8(text)) => Some(ScalarValue::Utf8View(text.clone())),
             (Some(data_type), value) if value.data_type() != *data_type => None,
             (_, value) => Some(value.clone()),
         });
-        fitting.collect()
+        converted.collect()
+    }
+}
+
+fn gives_row_of_nothing(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty() || aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_))),
+        _ => false,
     }
 }
 
@@ -198,26 +250,38 @@ mod tests {
     fn the_plan_that_was_not_asked_for_longest_leaves_first() {
         let plans = KeptPlans::new();
         let datasets = Arc::new(Datasets::read([].into_iter()).unwrap());
-        let question = |number: usize| Question { sql: format!("select {number}"), rights: Arc::default() };
-        let keep = |number: usize| plans.keep(question(number), KeptPlan::new(LogicalPlan::default(), Places::default(), datasets.clone()).unwrap());
-        (0..PLANS_MAX).for_each(|number| drop(keep(number)));
-        assert!(plans.look(&question(0)).is_some());
-        keep(PLANS_MAX);
-        assert!(plans.look(&question(0)).is_some() && plans.look(&question(PLANS_MAX)).is_some());
-        assert!(plans.look(&question(1)).is_none());
+        let key = |number: usize| PlanKey::new(&format!("select {number}"), &Arc::default()).unwrap();
+        let insert = |number: usize| {
+            assert!(plans.look_up(&key(number)).is_none());
+            plans.insert(key(number), Arc::new(KeptPlan { plan: LogicalPlan::default(), asks: Asks::default(), datasets: datasets.clone() }));
+        };
+        (0..PLANS_MAX).for_each(insert);
+        assert!(plans.look_up(&key(0)).is_some());
+        insert(PLANS_MAX);
+        assert!(plans.look_up(&key(0)).is_some() && plans.look_up(&key(PLANS_MAX)).is_some());
+        assert!(plans.look_up(&key(1)).is_none());
         assert_eq!(plans.plans.lock().unwrap().kept.len(), PLANS_MAX);
-        let long = Question { sql: " ".repeat(SQL_BYTES_MAX + 1), ..question(0) };
-        plans.keep(long.clone(), KeptPlan::new(LogicalPlan::default(), Places::default(), datasets).unwrap());
-        assert!(plans.look(&long).is_none());
     }
 
     #[test]
-    fn values_fit_a_plan_of_their_own_types_only() {
-        let places = Places(vec![Some(DataType::Int64), None, Some(DataType::Utf8View)]);
+    fn long_sql_and_large_plans_are_not_kept() {
+        assert!(PlanKey::new(&" ".repeat(SQL_BYTES_MAX), &Arc::default()).is_some());
+        assert!(PlanKey::new(&" ".repeat(SQL_BYTES_MAX + 1), &Arc::default()).is_none());
+        let nested = |nodes: usize| {
+            let one = datafusion::logical_expr::LogicalPlanBuilder::empty(true);
+            (1..nodes).fold(one, |plan, _| plan.alias("a").unwrap()).build().unwrap()
+        };
+        assert!(Asks::of(&nested(NODES_MAX)).unwrap().is_some());
+        assert!(Asks::of(&nested(NODES_MAX + 1)).unwrap().is_none());
+    }
+
+    #[test]
+    fn values_are_those_of_the_planned_types_only() {
+        let asks = Asks { types: vec![Some(DataType::Int64), None, Some(DataType::Utf8View)], tables: Vec::new() };
         let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
-        let fitting = places.fitting(&[7_i64.into(), 2.5.into(), text("a"), text("unused")]).unwrap();
-        assert_eq!(fitting, [7_i64.into(), 2.5.into(), ScalarValue::Utf8View(Some("a".to_owned()))]);
-        assert_eq!(places.fitting(&[7.0.into(), 2.5.into(), text("a")]), None, "a real number for an integer");
-        assert_eq!(places.fitting(&[7_i64.into(), 2.5.into()]), None, "too few");
+        let converted = asks.converted(&[7_i64.into(), 2.5.into(), text("a"), text("unused")]).unwrap();
+        assert_eq!(converted, [7_i64.into(), 2.5.into(), ScalarValue::Utf8View(Some("a".to_owned()))]);
+        assert_eq!(asks.converted(&[7.0.into(), 2.5.into(), text("a")]), None, "a real number for an integer");
+        assert_eq!(asks.converted(&[7_i64.into(), 2.5.into()]), None, "too few");
     }
 }

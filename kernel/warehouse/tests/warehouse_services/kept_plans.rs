@@ -54,7 +54,7 @@ async fn a_query_answers_with_each_value_as_if_it_were_written_into_it() {
     kernel.append(&foshan, "k1", &interactions("a", "/home", 20)).await.unwrap();
     kernel.append(&foshan, "k2", &interactions("b", "/pay", 10)).await.unwrap();
     let (home, pay, none) = (text("/home"), text("/pay"), text("/none"));
-    // The first values of each plan it; the others meet the plan that is kept, or one that does not fit them.
+    // A query is planned with its first values. The others meet the plan that is kept, or one that does not fit them.
     let queries: Vec<(&str, Vec<Vec<Value>>)> = vec![
         ("select event_id from interaction where page = $1 order by event_id", vec![vec![home.clone()], vec![pay.clone()], vec![none.clone()]]),
         ("select count(*) from interaction where page = $1 or page = $2", vec![vec![home.clone(), none.clone()], vec![pay.clone(), home.clone()]]),
@@ -112,6 +112,18 @@ async fn a_query_answers_with_each_value_as_if_it_were_written_into_it() {
             "with chosen as (select * from interaction where page = $1) select count(*), max(at) from chosen where status = $2",
             vec![vec![pay, integer(200)], vec![none, integer(200)]],
         ),
+        ("select count(*) from interaction having $1 = 'x'", vec![vec![text("x")], vec![text("y")]]),
+        ("select page, count(*) from interaction group by rollup(page) having $1 = 'x' order by 1", vec![vec![text("x")], vec![text("y")]]),
+        (
+            "with t as (select count(*) as n from interaction) select n from t where $1 = 'x' union all select -n from t where $1 = 'y'",
+            vec![vec![text("x")], vec![text("y")]],
+        ),
+        (
+            "select event_id, (select count(*) + $1 from interaction b where b.page = a.page) from interaction a order by 1 limit 1",
+            vec![vec![integer(1)], vec![integer(2)]],
+        ),
+        ("select event_id from interaction order by event_id limit $1 + 1", vec![vec![integer(2)], vec![integer(4)]]),
+        ("select count(*) from (select random() as r from interaction where status = $1) t where r < 1", vec![vec![integer(200)], vec![integer(404)]]),
     ];
     for (sql, all_values) in queries {
         for values in all_values.iter().chain(&all_values) {
@@ -174,6 +186,11 @@ async fn the_same_question_later_shows_later_rows_and_columns_and_another_time()
     assert_eq!(ask(0).await.lines()[0], "440600|v1|2026-01-01T00:00:00Z|2026-01-01|null|null");
     assert_eq!(ask(first.snapshot_id).await.lines(), first.lines(), "the table had fewer columns then");
     assert_eq!(ask(0).await.lines().len(), 2);
+    let columns = async |snapshot_id: i64| {
+        let request = QueryRequest { sql: "select * from hall_visit limit 0".to_owned(), snapshot_id, ..QueryRequest::default() };
+        kernel.ask(&foshan, request).await.unwrap().schema.fields().len()
+    };
+    assert_eq!([columns(0).await, columns(first.snapshot_id).await, columns(0).await], [6, 5, 6]);
 
     let now = kernel.table(&foshan, "select now()").await;
     assert_ne!(kernel.table(&foshan, "select now()").await, now);
