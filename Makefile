@@ -12,7 +12,7 @@ CUSTOMERS ?= 20000
 SEED ?= 1
 PYTHON := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo demo-check test bench check tools toolchain build plugins python clean
+.PHONY: help demo demo-check test fuzz bench check tools toolchain build plugins python clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -39,6 +39,9 @@ check: toolchain ## Formatting and lints, of the kernel, of the plugins and of t
 
 bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages or million for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
+
+fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some five minutes
+	PROPTEST_CASES=$(or $(CASES),10000) cargo test --workspace --test warehouse_services differential
 
 build: toolchain ## The kernel and the command line
 	cargo build --workspace

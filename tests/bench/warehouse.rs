@@ -1,4 +1,4 @@
-//! What a client of the warehouse waits for, through the door of a kernel process: an append until it is acknowledged, a small query.
+//! What a client of the warehouse waits for, through the door of a kernel process: an append until it is acknowledged, a small query, one customer of a large table.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,10 @@ use std::{
 
 use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_ipc::writer::StreamWriter;
-use backplane_proto::{ingest::v1::AppendRequest, warehouse::v1::QueryRequest};
+use backplane_proto::{
+    ingest::v1::AppendRequest,
+    warehouse::v1::{Parameter, QueryRequest, parameter},
+};
 use backplane_tests::{Call, FOSHAN, Kernel, excerpt};
 
 use crate::timing::percentiles;
@@ -17,8 +20,14 @@ const QUERIES: usize = 500;
 /// Answers before the clock starts: the catalog is read, the code is in the caches.
 const WARM_UP: usize = 20;
 const ROWS: usize = 1_000;
+/// The large table is appended in pieces of so many rows.
+const PIECES: usize = 20;
+const PIECE_ROWS: usize = 50_000;
+const CUSTOMERS: usize = 100_000;
 
 const SMALL: &str = "select page, count(*) as views from interaction where status = 200 group by page order by views desc, page limit 10";
+
+const ONE_CUSTOMER: &str = "select at, page, status, session_id, visitor_id from interaction where customer_id = $1 order by at";
 
 pub(crate) async fn run() {
     let kernel = Kernel::start().await;
@@ -28,8 +37,13 @@ pub(crate) async fn run() {
 
     println!("\nthe warehouse through the door of a process, one client, milliseconds");
     println!("{:>44}  {:>8}  {:>8}", "", "p50", "p99");
-    print("a guarded query over 200 rows, warm", timed(QUERIES, async |_| query(&call).await).await);
-    print("an append of 1,000 rows, acknowledged", timed(APPENDS, async |turn| append(&call, turn).await).await);
+    print("a guarded query over 200 rows, warm", timed(QUERIES, async |_| query(&call, SMALL, None).await).await);
+    print("an append of 1,000 rows, acknowledged", timed(APPENDS, async |turn| append(&call, turn, ROWS).await).await);
+    for piece in 0..PIECES {
+        append(&call, WARM_UP + APPENDS + piece, PIECE_ROWS).await;
+    }
+    let one_customer = async |turn: usize| query(&call, ONE_CUSTOMER, Some((turn * 997 % CUSTOMERS) as i64)).await;
+    print("one customer of a million rows", timed(QUERIES, one_customer).await);
 }
 
 /// The times of `turns` runs, one after another, after the warm-up.
@@ -43,22 +57,24 @@ async fn timed(turns: usize, mut run: impl AsyncFnMut(usize)) -> Vec<Duration> {
     times.split_off(WARM_UP)
 }
 
-async fn query(call: &Call) {
-    let request = QueryRequest { sql: SMALL.to_owned(), ..QueryRequest::default() };
+async fn query(call: &Call, sql: &str, customer_id: Option<i64>) {
+    let parameters = customer_id.into_iter().map(|customer_id| Parameter { value: Some(parameter::Value::Integer(customer_id)) }).collect();
+    let request = QueryRequest { sql: sql.to_owned(), parameters, ..QueryRequest::default() };
     let mut answers = call.warehouse().query(request).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
 }
 
-async fn append(call: &Call, turn: usize) {
-    let request = AppendRequest { dataset: "interaction".to_owned(), ipc: ipc(&rows(turn)).into(), idempotency_key: format!("bench-{turn}") };
+async fn append(call: &Call, turn: usize, count: usize) {
+    let request = AppendRequest { dataset: "interaction".to_owned(), ipc: ipc(&rows(turn, count)).into(), idempotency_key: format!("bench-{turn}") };
     let answer = call.ingest().append(request).await.unwrap().into_inner();
-    assert_eq!((answer.rows, answer.repeated_batch), (ROWS as i64, false));
+    assert_eq!((answer.rows, answer.repeated_batch), (count as i64, false));
 }
 
-fn rows(turn: usize) -> RecordBatch {
-    let text = |value: &dyn Fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..ROWS).map(value))) as ArrayRef;
-    let minutes = (0..ROWS).map(|row| 1_767_225_600_000_000 + (turn * ROWS + row) as i64 * 1_000_000);
+fn rows(turn: usize, count: usize) -> RecordBatch {
+    let text = |value: &dyn Fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..count).map(value))) as ArrayRef;
+    let minutes = (0..count).map(|row| 1_767_225_600_000_000 + (turn * count + row) as i64 * 1_000_000);
     RecordBatch::try_from_iter([
+        ("customer_id", Arc::new(Int64Array::from_iter_values((0..count).map(|row| ((turn * count + row) * 31 % CUSTOMERS) as i64))) as ArrayRef),
         ("event_id", text(&|row| format!("bench-{turn}-{row}"))),
         ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(minutes).with_timezone("UTC")) as ArrayRef),
         ("session_id", text(&|row| format!("session-{}", row / 10))),
@@ -66,8 +82,8 @@ fn rows(turn: usize) -> RecordBatch {
         ("channel_id", text(&|_| "web".to_owned())),
         ("page", text(&|row| format!("/page/{}", row % 50))),
         ("action", text(&|_| "view".to_owned())),
-        ("status", Arc::new(Int64Array::from(vec![200; ROWS]))),
-        ("ok", Arc::new(BooleanArray::from(vec![true; ROWS]))),
+        ("status", Arc::new(Int64Array::from(vec![200; count]))),
+        ("ok", Arc::new(BooleanArray::from(vec![true; count]))),
     ])
     .unwrap()
 }

@@ -1,10 +1,12 @@
-//! SQL through the doors: what a city sees, what is refused, and the three outputs.
+//! SQL through the doors: what a city sees, what is refused, and the outputs.
 
+use arrow_array::{cast::AsArray, types::Int64Type};
 use backplane_proto::{
     auth::v1::{CreateRoleRequest, GrantRoleRequest, Role},
     warehouse::v1::{DescribeDatasetRequest, QueryRequest},
 };
 use backplane_tests::{Call, DONGGUAN, FOSHAN, Kernel, excerpt, reason};
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 const READ: &[&str] = &["warehouse.query", "dataset.read:interaction"];
@@ -148,6 +150,42 @@ async fn a_query_beyond_its_limits_says_so() {
 }
 
 #[tokio::test]
+async fn an_answer_can_be_kept_as_a_parquet_file() {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let kernel = with_both_cities().await;
+    let (folder, text) = (tempfile::TempDir::new().unwrap(), "select city, day, at, ok, bytes from interaction order by event_id");
+    let file = folder.path().join("answer.parquet");
+    std::fs::write(&file, "what was there before").unwrap();
+    let said = kernel.cli_ok(&["query", text, "--format", "parquet", "--output", file.to_str().unwrap()]);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).unwrap()).unwrap();
+    let types: Vec<String> = reader.schema().fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    assert_eq!(types, ["city Utf8", "day Date32", "at Timestamp(µs, \"UTC\")", "ok Boolean", "bytes Int64"]);
+    let (mut cities, mut bytes) = (Vec::new(), Vec::new());
+    for batch in reader.build().unwrap().map(Result::unwrap) {
+        cities.extend(batch.column(0).as_string::<i32>().iter().map(|city| json!(city)));
+        bytes.extend(batch.column(4).as_primitive::<Int64Type>().iter().map(|bytes| json!(bytes)));
+    }
+    let printed: Value = serde_json::from_str(&kernel.cli_ok(&["query", text, "--format", "json"])).unwrap();
+    let column = |name: &str| printed["rows"].as_array().unwrap().iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!((cities, bytes), (column("city"), column("bytes")));
+    let rows = column("city").len();
+    assert!(said.starts_with(&format!("{rows} rows of snapshot")) && rows > 0, "{said}");
+
+    let empty = folder.path().join("empty.parquet");
+    kernel.cli_ok(&["query", "select city from interaction where false", "--format", "parquet", "--output", empty.to_str().unwrap()]);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&empty).unwrap()).unwrap();
+    assert_eq!((reader.schema().fields().len(), reader.metadata().file_metadata().num_rows()), (1, 0));
+
+    let csv = folder.path().join("answer.csv");
+    kernel.cli_ok(&["query", "select count(*) as requests from interaction", "--format", "csv", "--output", csv.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&csv).unwrap(), format!("requests\n{rows}\n"));
+    let nowhere = folder.path().join("nowhere").join("answer.csv");
+    let failed = kernel.cli_err(&["query", "select 1", "--output", nowhere.to_str().unwrap()]);
+    assert!(failed.contains("nowhere/answer.csv cannot be written"), "{failed}");
+}
+
+#[tokio::test]
 async fn the_command_line_prints_tables_csv_and_json() {
     let kernel = with_both_cities().await;
     let text = "select city, count(*) as requests from interaction group by city order by city";
@@ -155,9 +193,9 @@ async fn the_command_line_prints_tables_csv_and_json() {
     assert!(table.contains("| requests |") && table.contains("2 rows") && table.contains("snapshot"), "{table}");
     let csv = kernel.cli_ok(&["query", text, "--format", "csv"]);
     assert!(csv.starts_with("city,requests\n440600,"), "{csv}");
-    let json: serde_json::Value = serde_json::from_str(&kernel.cli_ok(&["query", text, "--format", "json"])).unwrap();
+    let json: Value = serde_json::from_str(&kernel.cli_ok(&["query", text, "--format", "json"])).unwrap();
     assert_eq!(json["rows"][1]["city"], DONGGUAN);
-    let json: serde_json::Value = serde_json::from_str(&kernel.cli_ok(&["tables", "interaction", "--json"])).unwrap();
+    let json: Value = serde_json::from_str(&kernel.cli_ok(&["tables", "interaction", "--json"])).unwrap();
     assert!(json["columns"].as_array().unwrap().iter().any(|column| column["name"] == "page"));
     assert!(kernel.cli_ok(&["tables"]).contains("interaction"));
     assert!(kernel.cli_ok(&["tables", "--format", "csv"]).starts_with("dataset,rows"));

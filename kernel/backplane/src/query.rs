@@ -1,10 +1,15 @@
-use std::io::Write;
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamDecoder;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryStatistics, warehouse_client::WarehouseClient};
 use clap::{Args, ValueEnum};
+use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use tempfile::NamedTempFile;
 
 use crate::client::{ANSWER_BYTES_MAX, Connection};
 
@@ -14,6 +19,9 @@ pub(crate) struct QueryArguments {
     sql: String,
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Writes the answer to this file, once it is whole, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Snapshot to read; 0 is the newest
     #[arg(long, default_value_t = 0)]
     snapshot: i64,
@@ -29,6 +37,7 @@ enum Format {
     Table,
     Csv,
     Json,
+    Parquet,
 }
 
 /// The answer to one query, and the snapshot that it was read from.
@@ -41,13 +50,31 @@ pub(crate) struct Answer {
 
 pub(crate) async fn run(arguments: QueryArguments) -> anyhow::Result<()> {
     let sql = match arguments.sql.as_str() {
-        "-" => std::io::read_to_string(std::io::stdin())?,
+        "-" => io::read_to_string(io::stdin())?,
         sql => sql.to_owned(),
     };
     let format = if arguments.connection.json { Format::Json } else { arguments.format };
     let request = QueryRequest { sql, snapshot_id: arguments.snapshot, rows_max: arguments.rows_max, ..QueryRequest::default() };
     let answer = ask(&arguments.connection, request).await?;
-    print(&answer, format)
+    match &arguments.output {
+        Some(file) => {
+            write_file(&answer, format, file).with_context(|| format!("{} cannot be written", file.display()))?;
+            crate::output::say(format_args!("{} rows of snapshot {} are in {}", answer.statistics.rows, answer.snapshot_id, file.display()));
+            Ok(())
+        }
+        None if format == Format::Parquet && io::stdout().is_terminal() => bail!("Parquet is nothing to read on a terminal: name a file with --output"),
+        None => write(&answer, format, io::stdout()),
+    }
+}
+
+/// The file is there whole or not at all, also when there was one before.
+fn write_file(answer: &Answer, format: Format, file: &Path) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let unfinished = NamedTempFile::new_in(folder)?;
+    write(answer, format, unfinished.as_file())?;
+    unfinished.as_file().sync_all()?;
+    unfinished.persist(file)?;
+    Ok(())
 }
 
 /// Runs a query and collects its rows.
@@ -88,8 +115,7 @@ pub(crate) fn print_table(batches: &[RecordBatch]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(answer: &Answer, format: Format) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn write(answer: &Answer, format: Format, mut out: impl Write + Send) -> anyhow::Result<()> {
     match format {
         Format::Table => {
             let batches = if answer.batches.is_empty() { vec![RecordBatch::new_empty(answer.schema.clone())] } else { answer.batches.clone() };
@@ -117,6 +143,14 @@ fn print(answer: &Answer, format: Format) -> anyhow::Result<()> {
             let rows: serde_json::Value = if rows.is_empty() { serde_json::json!([]) } else { serde_json::from_slice(&rows)? };
             let document = serde_json::json!({"snapshot_id": answer.snapshot_id, "rows": rows});
             writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
+        }
+        Format::Parquet => {
+            let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+            let mut writer = ArrowWriter::try_new(out, answer.schema.clone(), Some(properties))?;
+            for batch in &answer.batches {
+                writer.write(batch)?;
+            }
+            writer.close()?;
         }
     }
     Ok(())

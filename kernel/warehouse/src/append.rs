@@ -10,6 +10,7 @@ use kernel_base::{City, Clock};
 pub(crate) use self::{
     commit::{of_keys, of_source},
     keys::Known,
+    room::AppendRoom,
 };
 use self::{keys::KeyIndex, partial_files::PartialFiles};
 use crate::{
@@ -25,6 +26,7 @@ mod keys;
 mod latest;
 mod partial_files;
 mod refuse;
+mod room;
 pub(crate) mod tables;
 
 /// The one way into the tables: everything that writes makes a [`Batch`] and commits it here.

@@ -29,6 +29,9 @@ pub enum WarehouseError {
     #[error("the idempotency key '{key}' was used before with other rows: send the same rows to repeat that append, or a new key to make another")]
     IdempotencyKeyReused { key: String },
 
+    #[error("the appends that are on their way have {bytes_max} bytes, which is all that they may: send this one again in a moment, with the same key")]
+    AppendsSaturated { bytes_max: usize },
+
     #[error(
         "the SQL is wrong: {problem}: 'backplane tables' shows the datasets and columns that this caller may read, a plugin those that its [[reads]] name; functions are those of DataFusion"
     )]
@@ -119,7 +122,7 @@ impl Fault for WarehouseError {
             E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::SnapshotUnknown { .. } => Code::NotFound,
             E::FeedUnknown { .. } | E::FileUnknown { .. } | E::QuarantineUnknown { .. } => Code::NotFound,
             E::IdempotencyKeyReused { .. } => Code::AlreadyExists,
-            E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } => Code::ResourceExhausted,
+            E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } | E::AppendsSaturated { .. } => Code::ResourceExhausted,
             E::DeadlinePassed { .. } => Code::DeadlineExceeded,
             E::FileTooBad { .. } | E::ContractBreaks { .. } => Code::FailedPrecondition,
             E::RevisionConflict { .. } => Code::Aborted,
@@ -142,6 +145,7 @@ impl Fault for WarehouseError {
             E::RevisionConflict { .. } => Reason::RevisionConflict,
             E::RowsInvalid { .. } => Reason::RowsInvalid,
             E::IdempotencyKeyReused { .. } => Reason::IdempotencyKeyReused,
+            E::AppendsSaturated { .. } => Reason::CallsSaturated,
             E::SqlInvalid { .. } => Reason::SqlInvalid,
             E::SqlRefused { .. } => Reason::SqlRefused,
             E::QueryFailed { .. } => Reason::QueryFailed,

@@ -4,6 +4,7 @@ use kernel_base::{City, DatasetRight, ORIGIN_COLUMNS, Rights, Scope};
 
 use crate::contract::{Class, DatasetContract, HIDDEN_COLUMNS, Mask, Visibility};
 
+mod files;
 mod leakproof;
 mod mask;
 mod policy_exec;

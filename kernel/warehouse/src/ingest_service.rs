@@ -43,8 +43,13 @@ impl ingest_server::Ingest for IngestService {
     async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendResponse>, Status> {
         let context = context_of(&request)?;
         let request = with_key(request)?;
-        let inner = self.inner.clone();
-        Ok(Response::new(self.inner.engine.run(async move { call::append(&inner, &context, request).await }).await?))
+        let (inner, room) = (self.inner.clone(), self.inner.append_room.take(request.ipc.len())?);
+        let append = async move {
+            // Until it is done, also when its caller goes away.
+            let _room = room;
+            call::append(&inner, &context, request).await
+        };
+        Ok(Response::new(self.inner.engine.run(append).await?))
     }
 
     async fn import_file(&self, request: Request<Streaming<ImportFileRequest>>) -> Result<Response<Self::ImportFileStream>, Status> {

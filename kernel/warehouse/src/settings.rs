@@ -19,6 +19,9 @@ pub struct WarehouseSettings {
     pub moved_rows_max: usize,
     // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
     pub quarantine_bytes: usize,
+    // Limit: Arrow bytes of the appends that are on their way, of all callers. Beyond it an append is refused before anything is done, and may be sent again: commits
+    // come one after another, and what waits for them is in memory.
+    pub append_bytes: usize,
     // Limit: rows of a table that is held in memory, some megabytes at most: terms, rules, agents and the like, which many queries look into and few change. To
     // lay out a scan and open a file takes longer than to look at all of them.
     pub held_rows: u64,
@@ -35,6 +38,10 @@ pub struct QueryLimits {
     pub memory_bytes_max: u64,
     // Limit: queries that run at once; the others wait for their turn until their deadline. More than twice the cores only makes all of them slower.
     pub running_max: usize,
+    /// Files of so many rows are looked into for rows to leave out; fewer are read as they are, which takes less time than to look. About a page of a column.
+    pub looked_into_rows: usize,
+    /// A query that only filters fewer rows than these runs on one core: it is done before others would be at work.
+    pub one_core_rows: usize,
 }
 
 impl WarehouseSettings {
@@ -49,6 +56,7 @@ impl WarehouseSettings {
             keys_in_memory: 7 << 20,
             moved_rows_max: 1_000_000,
             quarantine_bytes: 64 << 20,
+            append_bytes: 128 << 20,
             held_rows: 20_000,
             rest: Duration::from_secs(2),
         }
@@ -58,6 +66,6 @@ impl WarehouseSettings {
 impl Default for QueryLimits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        QueryLimits { rows_max: 1_000_000, memory_bytes_max: 256 << 20, running_max: cores * 2 }
+        QueryLimits { rows_max: 1_000_000, memory_bytes_max: 256 << 20, running_max: cores * 2, looked_into_rows: 20_000, one_core_rows: 100_000 }
     }
 }

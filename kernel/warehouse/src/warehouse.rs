@@ -6,7 +6,7 @@ use kernel_storage::RowStore;
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
-    append::Appender,
+    append::{AppendRoom, Appender},
     contracts::Contracts,
     engine::Engine,
     error::WarehouseError,
@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) kept_plans: KeptPlans,
     pub(crate) appender: Arc<Appender>,
     pub(crate) importer: Arc<Importer>,
+    /// Room for the appends that are on their way.
+    pub(crate) append_room: AppendRoom,
     /// Turns of queries: how many run at once.
     pub(crate) queries: Semaphore,
     pub(crate) engine: Engine,
@@ -61,14 +63,17 @@ impl Warehouse {
             }
         };
         let (contracts, appender, importer) = engine.run(opening).await?;
+        let append_room = AppendRoom::new(settings.append_bytes);
         let queries = Semaphore::new(settings.query.running_max);
         let lake = appender.lake().clone();
-        let sessions = Sessions::new(appender.clone());
+        let sessions = Sessions::new(appender.clone(), settings.query.clone());
         engine.handle().spawn({
             let (lake, rest) = (lake.clone(), settings.rest);
             async move { lake.keep_merged(rest).await }
         });
-        Ok(Warehouse { inner: Arc::new(Inner { settings, contracts, lake, sessions, kept_plans: KeptPlans::new(), appender, importer, queries, engine }) })
+        Ok(Warehouse {
+            inner: Arc::new(Inner { settings, contracts, lake, sessions, kept_plans: KeptPlans::new(), appender, importer, append_room, queries, engine }),
+        })
     }
 
     /// Reading, as the bus mounts it; over the bus it asks who relies on a dataset.

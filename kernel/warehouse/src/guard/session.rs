@@ -11,30 +11,27 @@ use datafusion::{
     error::DataFusionError,
     execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
     logical_expr::LogicalPlan,
-    physical_plan::{
-        ExecutionPlan, execute_stream,
-        statistics::{StatisticsArgs, StatisticsContext},
-    },
+    physical_plan::{ExecutionPlan, execute_stream},
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
     prelude::{SessionConfig, SessionContext},
 };
 use kernel_base::Rights;
 
-use super::{Policy, table::GuardedTable};
+use super::{Policy, files::reads_at_least, table::GuardedTable};
 use crate::{
     append::Appender,
     contract::{DatasetContract, Datasets},
     error::WarehouseError,
+    settings::QueryLimits,
 };
 
 const CATALOG: &str = "backplane";
 const SCHEMA: &str = "public";
-// Rows that one core filters before the others would be at work, about a millisecond.
-const ROWS_OF_ONE_CORE_MAX: usize = 100_000;
 
 /// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
 pub(crate) struct Sessions {
     appender: Arc<Appender>,
+    limits: QueryLimits,
     /// Of no catalog.
     blank: SessionState,
     /// The same without rules for the plans of the engine.
@@ -56,11 +53,14 @@ pub(crate) struct Catalog<'a> {
     pub(crate) with_origin: bool,
 }
 
-/// The snapshot of a session, which its tables are asked for when they are scanned.
-pub(super) struct Snapshot(pub(super) i64);
+/// How a session scans its tables.
+pub(super) struct Scans {
+    pub(super) snapshot: i64,
+    pub(super) looked_into_rows: usize,
+}
 
 impl Sessions {
-    pub(crate) fn new(appender: Arc<Appender>) -> Sessions {
+    pub(crate) fn new(appender: Arc<Appender>, limits: QueryLimits) -> Sessions {
         let config =
             SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_create_default_catalog_and_schema(false).with_information_schema(false);
         let context = SessionContext::new_with_state(
@@ -77,7 +77,7 @@ impl Sessions {
         }
         let blank = context.state();
         let bare = SessionStateBuilder::new_from_existing(blank.clone()).with_physical_optimizer_rules(Vec::new()).build();
-        Sessions { appender, blank, bare }
+        Sessions { appender, limits, blank, bare }
     }
 
     pub(crate) fn at(&self, snapshot: i64, memory_bytes_max: u64) -> GuardedSession<'_> {
@@ -116,15 +116,15 @@ impl GuardedSession<'_> {
             return planner.create_physical_plan(plan, &self.state(&self.sessions.blank)).await;
         }
         let laid_out = planner.create_physical_plan(plan, &self.state(&self.sessions.bare)).await?;
-        match rows_to_read(laid_out.as_ref())? {
-            Some(..=ROWS_OF_ONE_CORE_MAX) => Ok(laid_out),
-            _ => planner.optimize_physical_plan(laid_out, &self.state(&self.sessions.blank), |_, _| {}),
+        if reads_at_least(laid_out.as_ref(), self.sessions.limits.one_core_rows)? {
+            return planner.optimize_physical_plan(laid_out, &self.state(&self.sessions.blank), |_, _| {});
         }
+        Ok(laid_out)
     }
 
     fn state(&self, of: &SessionState) -> SessionState {
         let mut state = of.clone();
-        state.config_mut().set_extension(Arc::new(Snapshot(self.snapshot)));
+        state.config_mut().set_extension(Arc::new(Scans { snapshot: self.snapshot, looked_into_rows: self.sessions.limits.looked_into_rows }));
         state.mark_start_execution();
         state
     }
@@ -149,16 +149,6 @@ fn streams_through(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
         Ok(if streams { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(streams)
-}
-
-/// The rows in the files that a plan reads, after those were left out that its conditions exclude; `None` when that is not known.
-fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>, DataFusionError> {
-    let children = plan.children();
-    if children.is_empty() {
-        let statistics = StatisticsContext::new().compute(plan, &StatisticsArgs::new())?;
-        return Ok(statistics.num_rows.get_value().copied());
-    }
-    children.into_iter().try_fold(Some(0), |rows, child| Ok(rows.zip(rows_to_read(child.as_ref())?).map(|(rows, more)| rows + more)))
 }
 
 /// The plugins that have datasets, as their names begin.

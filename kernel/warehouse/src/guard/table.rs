@@ -14,9 +14,10 @@ use datafusion::{
 
 use super::{
     Policy, Shown,
+    files::{leave_out, reads_at_least},
     leakproof::is_leakproof,
     policy_exec::{PolicyExec, Rule},
-    session::Snapshot,
+    session::Scans,
 };
 use crate::{
     append::Appender,
@@ -157,14 +158,16 @@ impl TableProvider for GuardedTable {
 
     async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], _: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = self.columns(projection)?;
-        let below: Vec<Expr> =
-            self.row_condition().into_iter().chain(filters.iter().filter(|filter| is_leakproof(&self.policy, &self.schema, filter)).cloned()).collect();
-        let Some(snapshot) = state.config().get_extension::<Snapshot>() else {
+        let asked: Vec<Expr> = filters.iter().filter(|filter| is_leakproof(&self.policy, &self.schema, filter)).cloned().collect();
+        let below: Vec<Expr> = self.row_condition().into_iter().chain(asked.iter().cloned()).collect();
+        let Some(scans) = state.config().get_extension::<Scans>() else {
             return Err(DataFusionError::Internal("a guarded table is scanned in a session of no snapshot".to_owned()));
         };
-        let inside = self.inside.open(snapshot.0).await?;
+        let inside = self.inside.open(scans.snapshot).await?;
         // Never a limit: the inner scan would count rows that the caller does not see.
         let inner = inside.scan(state, Some(&columns.inner), &below, None).await?;
+        // A file has the rows of one city mostly, and whether it is one of the caller's the scan knows already.
+        let inner = if reads_at_least(inner.as_ref(), scans.looked_into_rows)? { leave_out(state, inner, &asked)? } else { inner };
         let schema = match projection {
             Some(indexes) => Arc::new(self.schema.project(indexes)?),
             None => self.schema.clone(),

@@ -53,6 +53,26 @@ async fn appends_at_the_same_time_with_one_key_are_written_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn appends_beyond_the_room_that_there_is_are_refused_and_none_is_lost() {
+    const APPENDS: usize = 300;
+    let kernel = Kernel::start_with(|settings| settings.append_bytes = 32 << 10).await;
+    let foshan = city_caller("440600");
+    let append = async |index: usize| kernel.append(&foshan, &format!("k{index}"), &interactions(&format!("a{index}"), "/home", 2)).await;
+    let answers = futures::future::join_all((0..APPENDS).map(append)).await;
+    let refused: Vec<usize> = (0..APPENDS).filter(|index| answers[*index].is_err()).collect();
+    for index in &refused {
+        let status = answers[*index].as_ref().unwrap_err();
+        assert_eq!((status.code(), reason(status).as_str()), (Code::ResourceExhausted, "CALLS_SATURATED"), "{status}");
+    }
+    assert!((1..APPENDS).contains(&refused.len()), "{} were refused", refused.len());
+    assert_eq!(kernel.number(&foshan, COUNT).await as usize, 2 * (APPENDS - refused.len()), "those that were taken, and no others");
+    for index in refused {
+        assert!(!append(index).await.unwrap().repeated_batch);
+    }
+    assert_eq!(kernel.number(&foshan, COUNT).await as usize, 2 * APPENDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_break_the_contract_name_row_and_column() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");

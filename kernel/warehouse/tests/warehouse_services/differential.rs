@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use backplane_proto::warehouse::v1::{Parameter, QueryRequest, parameter};
 use kernel_base::CallContext;
+use kernel_warehouse::WarehouseSettings;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -107,8 +108,8 @@ fn members(city: &str, batch: i64) -> RecordBatch {
 }
 
 /// A warehouse with the rows of these cities, each in several files.
-async fn warehouse(cities: &[&str], masked: bool, held_rows: u64) -> Kernel {
-    let kernel = Kernel::start_with(|settings| settings.held_rows = held_rows).await;
+async fn warehouse(cities: &[&str], masked: bool, change: impl FnOnce(&mut WarehouseSettings)) -> Kernel {
+    let kernel = Kernel::start_with(change).await;
     kernel.put_dataset(VISIT, 0).await.unwrap();
     kernel.put_dataset(MEMBER, 0).await.unwrap();
     for city in cities {
@@ -288,9 +289,16 @@ fn with_places(sql: &str) -> (String, Vec<Parameter>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_shows_what_a_warehouse_shows_that_has_nothing_else() {
-    // From files, and from memory.
-    let guarded = [warehouse(&[FOSHAN, DONGGUAN, PROVINCE], false, 0).await, warehouse(&[FOSHAN, DONGGUAN, PROVINCE], false, 1_000).await];
-    let copy = warehouse(&[FOSHAN, PROVINCE], true, 0).await;
+    let all = [FOSHAN, DONGGUAN, PROVINCE];
+    let in_memory = warehouse(&all, false, |_| {}).await;
+    let in_files = warehouse(&all, false, |settings| settings.held_rows = 0).await;
+    // As files of more rows are read.
+    let in_large_files = warehouse(&all, false, |settings| {
+        settings.held_rows = 0;
+        (settings.query.looked_into_rows, settings.query.one_core_rows) = (0, 0);
+    });
+    let guarded = [in_memory, in_files, in_large_files.await];
+    let copy = warehouse(&[FOSHAN, PROVINCE], true, |settings| settings.held_rows = 0).await;
     let (masked, whole) = (reader(FOSHAN), city_caller(FOSHAN));
     let handle = tokio::runtime::Handle::current();
     // `make fuzz` sets PROPTEST_CASES.

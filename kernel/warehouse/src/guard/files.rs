@@ -1,0 +1,64 @@
+use std::sync::{Arc, LazyLock};
+
+use datafusion::{
+    catalog::Session,
+    common::{DFSchema, config::ConfigOptions},
+    error::Result,
+    logical_expr::{BinaryExpr, Expr, Operator},
+    physical_expr::{PhysicalExpr, conjunction},
+    physical_optimizer::{PhysicalOptimizerRule, filter_pushdown::FilterPushdown},
+    physical_plan::{
+        ExecutionPlan,
+        filter::FilterExec,
+        statistics::{StatisticsArgs, StatisticsContext},
+    },
+};
+
+/// Conditions leave out groups of rows and pages by their statistics.
+static BY_STATISTICS: LazyLock<ConfigOptions> = LazyLock::new(ConfigOptions::new);
+/// And the columns that they name are read before the others, of which only the rows that pass are.
+static BY_ROWS: LazyLock<ConfigOptions> = LazyLock::new(|| {
+    let mut options = ConfigOptions::new();
+    options.execution.parquet.pushdown_filters = true;
+    options
+});
+
+/// Whether a plan reads so many rows, or nobody knows how many.
+pub(super) fn reads_at_least(plan: &dyn ExecutionPlan, rows_min: usize) -> Result<bool> {
+    Ok(rows_to_read(plan)?.is_none_or(|rows| rows >= rows_min))
+}
+
+/// The rows in the files that a plan reads, after those were left out that its conditions exclude; `None` when that is not known.
+fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>> {
+    let children = plan.children();
+    if children.is_empty() {
+        let statistics = StatisticsContext::new().compute(plan, &StatisticsArgs::new())?;
+        return Ok(statistics.num_rows.get_value().copied());
+    }
+    children.into_iter().try_fold(Some(0), |rows, child| Ok(rows.zip(rows_to_read(child.as_ref())?).map(|(rows, more)| rows + more)))
+}
+
+/// The scan of a table, which may leave out rows that do not fit conditions; whoever wants them left out checks again. The engine does this for a filter above a
+/// scan, but lets nothing through the guard between them.
+pub(super) fn leave_out(state: &dyn Session, scan: Arc<dyn ExecutionPlan>, conditions: &[Expr]) -> Result<Arc<dyn ExecutionPlan>> {
+    if conditions.is_empty() {
+        return Ok(scan);
+    }
+    let schema = DFSchema::try_from(scan.schema())?;
+    // Those that few rows fit first: each is checked on what the ones before left.
+    let (few, many): (Vec<&Expr>, Vec<&Expr>) = conditions.iter().partition(|condition| fits_few(condition));
+    let options = if few.is_empty() { &BY_STATISTICS } else { &BY_ROWS };
+    let conditions = few.into_iter().chain(many).map(|condition| state.create_physical_expr(condition.clone(), &schema));
+    let conditions = conditions.collect::<Result<Vec<Arc<dyn PhysicalExpr>>>>()?;
+    let filtered = FilterExec::try_new(conjunction(conditions), scan)?;
+    let plan = FilterPushdown::new().optimize(Arc::new(filtered), options)?;
+    Ok(match plan.downcast_ref::<FilterExec>() {
+        Some(filter) => filter.input().clone(),
+        None => plan,
+    })
+}
+
+/// Whether a condition asks for certain values of a column.
+fn fits_few(condition: &Expr) -> bool {
+    matches!(condition, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. })) || matches!(condition, Expr::InList(list) if !list.negated)
+}
