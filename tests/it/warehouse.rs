@@ -180,6 +180,12 @@ async fn an_answer_can_be_kept_as_a_parquet_file() {
     let csv = folder.path().join("answer.csv");
     kernel.cli_ok(&["query", "select count(*) as requests from interaction", "--format", "csv", "--output", csv.to_str().unwrap()]);
     assert_eq!(std::fs::read_to_string(&csv).unwrap(), format!("requests\n{rows}\n"));
+    let said = kernel.cli_ok(&["query", "select 1 as one", "--json", "--output", csv.to_str().unwrap()]);
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["rows"], 1);
+    assert_eq!(serde_json::from_str::<Value>(&std::fs::read_to_string(&csv).unwrap()).unwrap()["rows"], json!([{"one": 1}]));
+    kernel.cli_ok(&["query", "select 1", "--format", "csv", "--output", "/dev/null"]);
+    assert!(!std::path::Path::new("/dev/null").is_file(), "a device stays one");
+    assert!(kernel.cli_err(&["query", "select 1", "--json", "--format", "csv"]).contains("--json and --format"));
     let nowhere = folder.path().join("nowhere").join("answer.csv");
     let failed = kernel.cli_err(&["query", "select 1", "--output", nowhere.to_str().unwrap()]);
     assert!(failed.contains("nowhere/answer.csv cannot be written"), "{failed}");

@@ -1,5 +1,7 @@
 use std::{
+    fs::{File, Permissions},
     io::{self, IsTerminal, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +11,6 @@ use arrow_ipc::reader::StreamDecoder;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryStatistics, warehouse_client::WarehouseClient};
 use clap::{Args, ValueEnum};
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
-use tempfile::NamedTempFile;
 
 use crate::client::{ANSWER_BYTES_MAX, Connection};
 
@@ -17,8 +18,9 @@ use crate::client::{ANSWER_BYTES_MAX, Connection};
 pub(crate) struct QueryArguments {
     /// The SELECT; '-' reads it from standard input
     sql: String,
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// A table, if nothing else is said
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Writes the answer to this file, once it is whole, instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -53,24 +55,40 @@ pub(crate) async fn run(arguments: QueryArguments) -> anyhow::Result<()> {
         "-" => io::read_to_string(io::stdin())?,
         sql => sql.to_owned(),
     };
-    let format = if arguments.connection.json { Format::Json } else { arguments.format };
+    let format = match (arguments.format, arguments.connection.json) {
+        (None, false) => Format::Table,
+        (None | Some(Format::Json), true) => Format::Json,
+        (Some(format), false) => format,
+        (Some(_), true) => bail!("--json and --format ask for different things: leave one out"),
+    };
+    if format == Format::Parquet && arguments.output.is_none() && io::stdout().is_terminal() {
+        bail!("Parquet is nothing to read on a terminal: name a file with --output");
+    }
     let request = QueryRequest { sql, snapshot_id: arguments.snapshot, rows_max: arguments.rows_max, ..QueryRequest::default() };
     let answer = ask(&arguments.connection, request).await?;
-    match &arguments.output {
-        Some(file) => {
-            write_file(&answer, format, file).with_context(|| format!("{} cannot be written", file.display()))?;
-            crate::output::say(format_args!("{} rows of snapshot {} are in {}", answer.statistics.rows, answer.snapshot_id, file.display()));
-            Ok(())
-        }
-        None if format == Format::Parquet && io::stdout().is_terminal() => bail!("Parquet is nothing to read on a terminal: name a file with --output"),
-        None => write(&answer, format, io::stdout()),
+    let Some(file) = &arguments.output else {
+        return write(&answer, format, io::stdout());
+    };
+    write_file(&answer, format, file).with_context(|| format!("{} cannot be written", file.display()))?;
+    let (rows, snapshot_id) = (answer.statistics.rows, answer.snapshot_id);
+    if arguments.connection.json {
+        crate::output::say(serde_json::json!({"rows": rows, "snapshot_id": snapshot_id, "file": file}));
+    } else {
+        crate::output::say(format_args!("{rows} rows of snapshot {snapshot_id} are in {}", file.display()));
     }
+    Ok(())
 }
 
-/// The file is there whole or not at all, also when there was one before.
+/// A file is there whole or not at all, also when there was one before. What is none, a pipe or a device, is written to.
 fn write_file(answer: &Answer, format: Format, file: &Path) -> anyhow::Result<()> {
+    // What a link points to, and not the link, is written anew.
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    if file.metadata().is_ok_and(|there| !there.is_file()) {
+        return write(answer, format, File::options().write(true).open(file)?);
+    }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = NamedTempFile::new_in(folder)?;
+    // Readable as far as the user's own files are.
+    let unfinished = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
     write(answer, format, unfinished.as_file())?;
     unfinished.as_file().sync_all()?;
     unfinished.persist(file)?;

@@ -29,7 +29,9 @@ pub enum WarehouseError {
     #[error("the idempotency key '{key}' was used before with other rows: send the same rows to repeat that append, or a new key to make another")]
     IdempotencyKeyReused { key: String },
 
-    #[error("the appends that are on their way have {bytes_max} bytes, which is all that they may: send this one again in a moment, with the same key")]
+    #[error(
+        "the appends that are on their way leave no room for this one, of the {bytes_max} bytes that all may have: send it again in a moment, with the same key"
+    )]
     AppendsSaturated { bytes_max: usize },
 
     #[error(

@@ -4,9 +4,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::WarehouseError;
 
-// What an append takes in memory however few its rows are.
+// Limit: what an append takes at least, however few its rows are.
 const BYTES_MIN: usize = 4 << 10;
-// Semaphores count up to 2^32 of these.
+// Room is given in these.
 const UNIT_BYTES: usize = 1 << 10;
 
 /// Room for the appends that are on their way: they wait in memory for their commits, which come one after another.
@@ -17,15 +17,15 @@ pub(crate) struct AppendRoom {
 
 impl AppendRoom {
     pub(crate) fn new(bytes_max: usize) -> AppendRoom {
-        AppendRoom { free: Arc::new(Semaphore::new(bytes_max / UNIT_BYTES)), bytes_max }
+        AppendRoom { free: Arc::new(Semaphore::new(bytes_max.div_ceil(UNIT_BYTES))), bytes_max }
     }
 
-    /// Takes the room of an append until the value is dropped. One that is larger than all of it has it alone.
+    /// Takes the room of an append until the value is dropped. One that is larger than all of it has it alone. There is no queue: who is refused comes again.
     ///
     /// # Errors
     /// CALLS_SATURATED when others have too much of it.
     pub(crate) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
-        let units = bytes.clamp(BYTES_MIN, self.bytes_max) / UNIT_BYTES;
+        let units = bytes.max(BYTES_MIN).min(self.bytes_max).div_ceil(UNIT_BYTES);
         let saturated = || WarehouseError::AppendsSaturated { bytes_max: self.bytes_max };
         self.free.clone().try_acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).map_err(|_| saturated())
     }

@@ -5,7 +5,7 @@ use datafusion::{
     common::{DFSchema, config::ConfigOptions},
     error::Result,
     logical_expr::{BinaryExpr, Expr, Operator},
-    physical_expr::{PhysicalExpr, conjunction},
+    physical_expr::conjunction,
     physical_optimizer::{PhysicalOptimizerRule, filter_pushdown::FilterPushdown},
     physical_plan::{
         ExecutionPlan,
@@ -38,7 +38,7 @@ fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>> {
     children.into_iter().try_fold(Some(0), |rows, child| Ok(rows.zip(rows_to_read(child.as_ref())?).map(|(rows, more)| rows + more)))
 }
 
-/// The scan of a table, which may leave out rows that do not fit conditions; whoever wants them left out checks again. The engine does this for a filter above a
+/// The scan of files, which may leave out rows that do not fit conditions; whoever wants them left out checks again. The engine does this for a filter above a
 /// scan, but lets nothing through the guard between them.
 pub(super) fn leave_out(state: &dyn Session, scan: Arc<dyn ExecutionPlan>, conditions: &[Expr]) -> Result<Arc<dyn ExecutionPlan>> {
     if conditions.is_empty() {
@@ -48,8 +48,8 @@ pub(super) fn leave_out(state: &dyn Session, scan: Arc<dyn ExecutionPlan>, condi
     // Those that few rows fit first: each is checked on what the ones before left.
     let (few, many): (Vec<&Expr>, Vec<&Expr>) = conditions.iter().partition(|condition| fits_few(condition));
     let options = if few.is_empty() { &BY_STATISTICS } else { &BY_ROWS };
-    let conditions = few.into_iter().chain(many).map(|condition| state.create_physical_expr(condition.clone(), &schema));
-    let conditions = conditions.collect::<Result<Vec<Arc<dyn PhysicalExpr>>>>()?;
+    // One that cannot be checked here leaves nothing out.
+    let conditions = few.into_iter().chain(many).filter_map(|condition| state.create_physical_expr(condition.clone(), &schema).ok());
     let filtered = FilterExec::try_new(conjunction(conditions), scan)?;
     let plan = FilterPushdown::new().optimize(Arc::new(filtered), options)?;
     Ok(match plan.downcast_ref::<FilterExec>() {

@@ -166,8 +166,14 @@ impl TableProvider for GuardedTable {
         let inside = self.inside.open(scans.snapshot).await?;
         // Never a limit: the inner scan would count rows that the caller does not see.
         let inner = inside.scan(state, Some(&columns.inner), &below, None).await?;
-        // A file has the rows of one city mostly, and whether it is one of the caller's the scan knows already.
-        let inner = if reads_at_least(inner.as_ref(), scans.looked_into_rows)? { leave_out(state, inner, &asked)? } else { inner };
+        // A file has the rows of one city mostly, and whether it is one of the caller's the scan knows already. A view has conditions of its own, which are none of these.
+        let is_looked_into = inside.table_type() == TableType::Base && reads_at_least(inner.as_ref(), scans.looked_into_rows)?;
+        let inner = if is_looked_into { leave_out(state, inner, &asked)? } else { inner };
+        let (names, read) = (columns.inner.iter().map(|index| self.inside.columns.field(*index).name()), inner.schema());
+        // Invariant: the policy finds columns by where they stand.
+        if !names.eq(read.fields().iter().map(|field| field.name())) {
+            return Err(DataFusionError::Internal("a scan gives other columns than it was asked for".to_owned()));
+        }
         let schema = match projection {
             Some(indexes) => Arc::new(self.schema.project(indexes)?),
             None => self.schema.clone(),

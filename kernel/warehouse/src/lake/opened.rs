@@ -7,16 +7,18 @@ use std::{
 };
 
 use arrow_select::concat::concat_batches;
-use datafusion::{catalog::TableProvider, datasource::MemTable, prelude::SessionContext};
+use datafusion::{catalog::TableProvider, datasource::MemTable, error::Result, prelude::SessionContext};
 use tokio::sync::OnceCell;
 
 use super::{TableName, held_metadata::HeldMetadata};
 
-// Limit: tables kept open. Each holds its columns and statistics, some tens of kilobytes, or its rows if it is small; a busy kernel reads a few tables at its
+// Limit: tables kept open. Each holds its columns and statistics, some tens of kilobytes, and its rows if it is small; a busy kernel reads a few tables at its
 // newest two or three snapshots and a few pins.
 const TABLES_MAX: usize = 128;
-// Limit: bytes in files of a table whose rows are held in memory. The setting `held_rows` limits the rows, which files may have any number of in few bytes.
-const HELD_BYTES_MAX: u64 = 256 << 10;
+// Limit: bytes in files of a table whose rows are read to be held in memory, and their bytes there. The setting `held_rows` limits the rows, of which files may have
+// any number in few bytes.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// Which tables there are and when each changed; and opened tables by snapshot, of which the one that was opened first leaves first. Entries never go stale,
 /// because a snapshot does not change.
@@ -47,7 +49,7 @@ pub(super) struct Opened {
     metadata: Option<Arc<HeldMetadata>>,
     /// Whether a query asked for it.
     is_asked: AtomicBool,
-    /// Its rows, once they were read; `None` when they are too many, or cannot be read.
+    /// Its rows, once they were read; `None` when they are too many.
     held: OnceCell<Option<Arc<dyn TableProvider>>>,
 }
 
@@ -61,29 +63,28 @@ impl Opened {
         if !self.is_asked.swap(true, Ordering::Relaxed) {
             return self.files.clone();
         }
-        let held = self.held.get_or_init(async || if self.is_small(rows_max) { self.read(&session()).await } else { None }).await;
-        held.as_ref().unwrap_or(&self.files).clone()
-    }
-
-    fn is_small(&self, rows_max: u64) -> bool {
-        self.metadata.as_ref().and_then(|metadata| metadata.size()).is_some_and(|(rows, bytes)| rows <= rows_max && bytes <= HELD_BYTES_MAX)
-    }
-
-    async fn read(&self, session: &SessionContext) -> Option<Arc<dyn TableProvider>> {
-        let schema = self.files.schema();
-        let read = async {
-            let batches = session.read_table(self.files.clone())?.collect().await?;
-            let rows = concat_batches(&schema, &batches)?;
-            MemTable::try_new(schema.clone(), vec![vec![rows]])
-        };
-        match read.await {
-            Ok(rows) => Some(Arc::new(rows)),
+        match self.held.get_or_try_init(async || if self.is_small(rows_max) { self.read(&session()).await } else { Ok(None) }).await {
+            Ok(held) => held.as_ref().unwrap_or(&self.files).clone(),
             Err(error) => {
                 // A query of another city's rows may not meet the file that cannot be read.
                 tracing::warn!(%error, "a small table cannot be held in memory");
-                None
+                self.files.clone()
             }
         }
+    }
+
+    fn is_small(&self, rows_max: u64) -> bool {
+        self.metadata.as_ref().and_then(|metadata| metadata.size()).is_some_and(|(rows, bytes)| rows <= rows_max && bytes <= FILE_BYTES_MAX)
+    }
+
+    async fn read(&self, session: &SessionContext) -> Result<Option<Arc<dyn TableProvider>>> {
+        let schema = self.files.schema();
+        let batches = session.read_table(self.files.clone())?.collect().await?;
+        let rows = concat_batches(&schema, &batches)?;
+        if rows.get_array_memory_size() > HELD_BYTES_MAX {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![rows]])?)))
     }
 }
 

@@ -1,6 +1,7 @@
+use backplane_proto::warehouse::v1::QueryRequest;
 use kernel_base::CallContext;
 
-use crate::kernel::{Kernel, caller, city_caller, interactions, province, reader, reason};
+use crate::kernel::{Kernel, caller, city_caller, interactions, log_line, province, reader, reason};
 
 /// Foshan has 30 rows on /foshan, Dongguan 50 on /dongguan.
 async fn two_cities() -> Kernel {
@@ -61,6 +62,41 @@ async fn errors_of_a_running_query_do_not_tell_values_of_another_city() {
         for value in ["dongguan", "foshan", "visitor"] {
             assert!(!status.message().contains(value), "{sql}: {}", status.message());
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_file_that_is_half_in_are_not_seen_where_files_are_looked_into() {
+    let kernel = Kernel::start_with(|settings| {
+        settings.chunk_lines = 3;
+        settings.held_rows = 0;
+        (settings.query.looked_into_rows, settings.query.one_core_rows) = (0, 0);
+    })
+    .await;
+    let first = kernel.append(&city_caller("440600"), "k", &interactions("f", "/foshan", 30)).await.unwrap().snapshot_id;
+    let queries = [
+        "select city, sum(status) as total, count(*) as n from interaction where status > 3 group by city",
+        "select client_address, page from interaction where status > 3 and ok order by 1, 2 limit 5",
+        "select page, client_address, event_id from interaction where at >= timestamp '2000-01-01T00:00:00Z'",
+        "select count(*) from interaction where page = '/foshan' and status is not null",
+    ];
+    let text: String = (0..10).map(|minute| log_line("83.149.9.216", minute, "GET /half HTTP/1.1", 200)).collect();
+    kernel.import(&city_caller("440600"), "portal.access", "portal.access.440600.20150517.log", text.as_bytes()).await.unwrap();
+    let newest = kernel.query(&province(), "select 1").await.unwrap().snapshot_id;
+    assert!(newest >= first + 4, "a snapshot for each three lines");
+    for context in [province(), reader("440600")] {
+        for sql in queries {
+            let at = async |snapshot_id: i64| {
+                let mut lines = kernel.ask(&context, QueryRequest { sql: sql.to_owned(), snapshot_id, ..QueryRequest::default() }).await.unwrap().lines();
+                lines.sort();
+                lines
+            };
+            let before = at(first).await;
+            for snapshot_id in first + 1..newest {
+                assert_eq!(at(snapshot_id).await, before, "{sql}");
+            }
+        }
+        assert_eq!(kernel.number(&context, "select count(*) from interaction where status > 3").await, 40);
     }
 }
 
