@@ -34,9 +34,8 @@ const WORN_MAX: usize = 7;
 const MERGED_FILES_MAX: usize = 128;
 const MERGED_BYTES_MAX: u64 = 64 << 20;
 
-// Limit: commits to a table after which it is looked at, which takes some milliseconds. As many small files may be of one city, and a commit that waits for their
-// merge is acknowledged within 100 ms nevertheless.
-const COMMITS_BETWEEN_LOOKS: usize = 16;
+// Limit: commits to a table after which it is looked at, which takes some milliseconds.
+const COMMITS_BETWEEN_LOOKS: usize = 64;
 
 // Limit: how long a file stays on disk after it was merged into another. Queries that had begun read it still, and no call is longer than an hour.
 const MERGED_KEPT_FOR: Duration = Duration::from_hours(2);
