@@ -40,7 +40,7 @@ check: toolchain ## Formatting and lints, of the kernel, of the plugins and of t
 bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages or million for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
-fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some five minutes
+fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some eight minutes
 	PROPTEST_CASES=$(or $(CASES),10000) cargo test --workspace --test warehouse_services differential
 
 build: toolchain ## The kernel and the command line
