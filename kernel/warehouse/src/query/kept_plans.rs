@@ -31,8 +31,9 @@ use crate::{
 const PLANS_MAX: usize = 512;
 // Limit: SQL of a plan that is kept. What is longer has values written into it, and does not come again.
 const SQL_BYTES_MAX: usize = 16 << 10;
-// Limit: nodes of a plan that is kept. Short SQL makes a large one when a WITH is used twice by one that is used twice.
-const NODES_MAX: usize = 200;
+// Limit: nodes of a plan that is kept, and parts of their expressions, some hundred bytes each. Short SQL makes a large plan when a WITH is used twice by one that
+// is used twice, or when it has a long list.
+const PARTS_MAX: usize = 1_000;
 
 /// The optimized plans of queries, for those who ask the same with other values: to parse and optimize takes longer than many a query runs. A plan holds for one
 /// caller's rights and the contracts in force, at every snapshot at which its tables have the same columns; it names no rows and no files.
@@ -70,6 +71,8 @@ struct Asks {
     /// The types of `$1`, `$2` …; `None` for one that is not used.
     types: Vec<Option<DataType>>,
     tables: Vec<Arc<PlannedTable>>,
+    /// How large the plan is.
+    parts: usize,
 }
 
 impl PlanKey {
@@ -157,10 +160,9 @@ impl KeptPlans {
 impl Asks {
     /// Of a plan that is not optimized yet; `None` when other values, or another time, could make another plan of it than the rules after binding do.
     fn of(plan: &LogicalPlan) -> Result<Option<Asks>> {
-        let (mut asks, mut is_fit, mut nodes) = (Asks::default(), true, 0);
+        let (mut asks, mut is_fit) = (Asks::default(), true);
         plan.apply_with_subqueries(|node| {
-            nodes += 1;
-            is_fit &= nodes <= NODES_MAX && asks.note(node)?;
+            is_fit &= asks.note(node)? && asks.parts <= PARTS_MAX;
             Ok(if is_fit { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
         })?;
         Ok(is_fit.then_some(asks))
@@ -169,6 +171,7 @@ impl Asks {
     /// Notes what a node asks for; false when it makes the plan unfit.
     fn note(&mut self, node: &LogicalPlan) -> Result<bool> {
         let (mut is_fit, mut has_placeholder) = (true, false);
+        self.parts += 1;
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 has_placeholder |= matches!(part, Expr::Placeholder(_));
@@ -194,6 +197,7 @@ impl Asks {
     }
 
     fn note_part(&mut self, part: &Expr) -> bool {
+        self.parts += 1;
         match part {
             Expr::Placeholder(placeholder) => {
                 let index = placeholder.id.trim_start_matches('$').parse::<usize>().ok().and_then(|number| number.checked_sub(1));
@@ -271,13 +275,20 @@ mod tests {
             let one = datafusion::logical_expr::LogicalPlanBuilder::empty(true);
             (1..nodes).fold(one, |plan, _| plan.alias("a").unwrap()).build().unwrap()
         };
-        assert!(Asks::of(&nested(NODES_MAX)).unwrap().is_some());
-        assert!(Asks::of(&nested(NODES_MAX + 1)).unwrap().is_none());
+        assert!(Asks::of(&nested(PARTS_MAX / 10)).unwrap().is_some());
+        assert!(Asks::of(&nested(PARTS_MAX + 1)).unwrap().is_none());
+        let with_list = |values: usize| {
+            let list = (0..values).map(|value| datafusion::prelude::lit(value as i64)).collect();
+            let one = datafusion::logical_expr::LogicalPlanBuilder::empty(true);
+            one.filter(datafusion::prelude::lit(1_i64).in_list(list, false)).unwrap().build().unwrap()
+        };
+        assert!(Asks::of(&with_list(PARTS_MAX / 2)).unwrap().is_some());
+        assert!(Asks::of(&with_list(PARTS_MAX)).unwrap().is_none());
     }
 
     #[test]
     fn values_are_those_of_the_planned_types_only() {
-        let asks = Asks { types: vec![Some(DataType::Int64), None, Some(DataType::Utf8View)], tables: Vec::new() };
+        let asks = Asks { types: vec![Some(DataType::Int64), None, Some(DataType::Utf8View)], ..Asks::default() };
         let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
         let converted = asks.converted(&[7_i64.into(), 2.5.into(), text("a"), text("unused")]).unwrap();
         assert_eq!(converted, [7_i64.into(), 2.5.into(), ScalarValue::Utf8View(Some("a".to_owned()))]);
