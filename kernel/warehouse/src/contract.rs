@@ -4,7 +4,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use kernel_base::{INGESTED_AT, ORIGIN_COLUMNS, SOURCE};
 use serde::Deserialize;
 
-use crate::{error::WarehouseError, lake::TableName};
+use crate::{
+    error::WarehouseError,
+    lake::{Layout, TableName},
+};
 
 mod read;
 mod seeds;
@@ -53,6 +56,8 @@ pub(crate) struct DatasetContract {
     pub(crate) mode: Mode,
     pub(crate) visibility: Visibility,
     pub(crate) key: Vec<String>,
+    /// The columns by which its files are sorted.
+    pub(crate) sorted_by: Vec<String>,
     pub(crate) columns: Vec<ColumnContract>,
 }
 
@@ -210,8 +215,9 @@ impl DatasetContract {
     }
 
     /// The tables that have its columns: of its rows, and of those set aside.
-    pub(crate) fn tables(&self) -> [(TableName, SchemaRef); 2] {
-        [TableName::dataset(&self.name), TableName::aside(&self.name)].map(|table| (table, self.table_schema()))
+    pub(crate) fn tables(&self) -> [Layout; 2] {
+        let rows = Layout { table: TableName::dataset(&self.name), schema: self.table_schema(), sorted_by: self.sorted_by.clone() };
+        [rows, Layout::unsorted(TableName::aside(&self.name), self.table_schema())]
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<(usize, &ColumnContract)> {

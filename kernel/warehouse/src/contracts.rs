@@ -68,6 +68,12 @@ impl Contracts {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).feeds.clone()
     }
 
+    /// Those that are in force once no contract is being written: its tables may have changed already.
+    pub(crate) async fn feeds_after_writing(&self) -> Arc<Feeds> {
+        let _none_is_written = self.writing.lock().await;
+        self.feeds()
+    }
+
     pub(crate) async fn dataset_rows(&self) -> Result<Vec<ContractRow>, WarehouseError> {
         self.rows.contracts(DATASET).await.map_err(failed)
     }

@@ -22,8 +22,8 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use datafusion_ducklake::{
-    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, SqliteMetadataProvider, SqliteMetadataWriter, WriteMode,
-    metadata_provider::DuckLakeTableColumn,
+    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, NullOrder, SortDirection, SortField,
+    SqliteMetadataProvider, SqliteMetadataWriter, WriteMode, metadata_provider::DuckLakeTableColumn,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -111,6 +111,22 @@ impl TableName {
     }
 }
 
+/// How a table should stand.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) table: TableName,
+    pub(crate) schema: SchemaRef,
+    /// The columns by which the rows of each file are sorted, so that a scan for certain values of the first reads few pages; none for the order in which they came.
+    pub(crate) sorted_by: Vec<String>,
+}
+
+impl Layout {
+    /// Of a table whose rows are not sorted.
+    pub(crate) fn unsorted(table: TableName, schema: SchemaRef) -> Layout {
+        Layout { table, schema, sorted_by: Vec::new() }
+    }
+}
+
 impl Lake {
     /// Opens the catalog in `dir`, making it if there is none.
     pub(crate) async fn open(dir: &Path) -> Result<Lake, WarehouseError> {
@@ -151,39 +167,80 @@ impl Lake {
         Lake { held_rows, ..self }
     }
 
-    /// Brings the tables that are there to these schemas: adds the nullable columns that they lack at their end; rows that are there have null in them. A table
-    /// that is not there is made by its first rows.
+    /// Brings the tables that are there to these layouts: adds the nullable columns that they lack at their end; rows that are there have null in them. Files
+    /// that are written or merged from now on are sorted so. A table that is not there is made by its first rows, one that is sorted before them.
     ///
     /// # Errors
     /// When a table has columns that are not the schema's.
-    pub(crate) async fn reconcile(&self, tables: &[(TableName, SchemaRef)]) -> Result<(), WarehouseError> {
+    pub(crate) async fn reconcile(&self, layouts: &[Layout]) -> Result<(), WarehouseError> {
         let snapshot = self.newest();
         let there = self.provider.list_all_tables(snapshot).map_err(failed("listing the tables"))?;
-        for (name, schema) in tables {
-            let Some(table) = there.iter().find(|there| there.schema_name == name.schema && there.table.table_name == name.name) else {
-                continue;
+        for Layout { table, schema, sorted_by } in layouts {
+            let found = there.iter().find(|there| there.schema_name == table.schema && there.table.table_name == table.name);
+            let columns = match found {
+                Some(found) => self.provider.get_table_structure(found.table.table_id, snapshot).map_err(failed("reading the columns of a table"))?,
+                None => Vec::new(),
             };
-            let columns = self.provider.get_table_structure(table.table.table_id, snapshot).map_err(failed("reading the columns of a table"))?;
-            // Its first rows were about to come when the kernel was stopped.
-            if columns.is_empty() {
+            // Without columns its first rows were about to come when the kernel was stopped.
+            if columns.is_empty() && sorted_by.is_empty() {
                 continue;
             }
             let wanted = column_definitions(schema)?;
             match missing_columns(&columns, &wanted) {
                 Some(0) => {}
-                Some(_) => self.add_columns(name, &wanted).await?,
+                Some(_) => self.add_columns(table, &wanted).await?,
                 None => {
-                    let problem = format!("the table '{}' has other columns than its contract: restore the contract or the data folder", name.name);
+                    let problem = format!("the table '{}' has other columns than its contract: restore the contract or the data folder", table.name);
                     return Err(WarehouseError::broken(problem));
                 }
             }
-            self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_found(name.clone());
+            self.sort(table, sorted_by).await?;
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_found(table.clone());
         }
         Ok(())
     }
 
+    /// Has the files of a table sorted that are written from now on.
+    async fn sort(&self, table: &TableName, sorted_by: &[String]) -> Result<(), WarehouseError> {
+        let Some((table_id, sorted)) = self.sorting(table)? else {
+            return Ok(());
+        };
+        let wanted: Vec<SortField> =
+            (0..).zip(sorted_by).map(|(index, column)| SortField::column(index, quoted(column), SortDirection::Asc, NullOrder::NullsLast)).collect();
+        if sorted == wanted {
+            return Ok(());
+        }
+        let _one_at_a_time = self.committing.lock().await;
+        self.refuse_in_doubt()?;
+        let set = if wanted.is_empty() { self.metadata.reset_sort_spec(table_id) } else { self.metadata.set_sort_spec(table_id, &wanted) };
+        self.newest.store(set.map_err(failed("saying how a table is sorted"))?, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The table's id and by what its files are sorted; `None` when it is not there.
+    fn sorting(&self, table: &TableName) -> Result<Option<(i64, Vec<SortField>)>, WarehouseError> {
+        let asking = failed("asking how a table is sorted");
+        let Some(table_id) = self.table_id(table, self.newest()).map_err(&asking)? else {
+            return Ok(None);
+        };
+        let sorted = self.metadata.live_sort_spec(table_id).map_err(asking)?;
+        Ok(Some((table_id, sorted.map_or(Vec::new(), |sorted| sorted.fields))))
+    }
+
+    fn is_sorted(&self, table: &TableName) -> Result<bool, WarehouseError> {
+        Ok(self.sorting(table)?.is_some_and(|(_, sorted)| !sorted.is_empty()))
+    }
+
+    fn table_id(&self, table: &TableName, snapshot: i64) -> Result<Option<i64>, DuckLakeError> {
+        let Some(schema) = self.provider.get_schema_by_name(&table.schema, snapshot)? else {
+            return Ok(None);
+        };
+        Ok(self.provider.get_table_by_name(schema.schema_id, &table.name, snapshot)?.map(|table| table.table_id))
+    }
+
     async fn add_columns(&self, table: &TableName, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
+        self.refuse_in_doubt()?;
         let setup =
             self.metadata.begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
         let changed = self.metadata.publish_snapshot(
@@ -202,7 +259,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Whether the table has had rows.
+    /// Whether the table was made: by its first rows, or before them when its files are sorted.
     pub(crate) fn is_there(&self, table: &TableName) -> bool {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).known(table).is_some()
     }
@@ -373,12 +430,17 @@ fn column_definitions(schema: &Schema) -> Result<Vec<ColumnDef>, WarehouseError>
     schema.fields().iter().map(definition).collect::<Result<_, _>>().map_err(failed("describing a table"))
 }
 
-/// How many columns the table lacks at its end, all of them nullable; `None` when it differs in another way.
+/// A column's name as SQL, whatever it is.
+fn quoted(column: &str) -> String {
+    format!("\"{column}\"")
+}
+
+/// How many columns the table lacks at its end, all of them nullable unless it has none yet; `None` when it differs in another way.
 fn missing_columns(table: &[DuckLakeTableColumn], wanted: &[ColumnDef]) -> Option<usize> {
     let missing = wanted.len().checked_sub(table.len())?;
     let is_same =
         |(a, b): (&DuckLakeTableColumn, &ColumnDef)| a.column_name == b.name() && a.column_type == b.ducklake_type() && a.is_nullable == b.is_nullable();
-    let may_be_added = wanted.iter().skip(table.len()).all(ColumnDef::is_nullable);
+    let may_be_added = table.is_empty() || wanted.iter().skip(table.len()).all(ColumnDef::is_nullable);
     (table.iter().zip(wanted).all(is_same) && may_be_added).then_some(missing)
 }
 

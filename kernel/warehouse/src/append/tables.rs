@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::{contract::ColumnType, lake::TableName};
+use crate::{
+    contract::ColumnType,
+    lake::{Layout, TableName},
+};
 
 /// The record of every batch.
 pub(crate) const BATCH: &str = "batch";
@@ -14,10 +17,10 @@ pub(crate) const RESOLUTION: &str = "resolution";
 pub(crate) const REFUSAL: &str = "refusal";
 
 /// The kernel's own tables.
-pub(super) fn all() -> Vec<(TableName, SchemaRef)> {
+pub(super) fn all() -> Vec<Layout> {
     [(BATCH, batch()), (QUARANTINE, quarantine()), (RESOLUTION, resolution()), (REFUSAL, refusal())]
         .into_iter()
-        .map(|(name, schema)| (TableName::kernel(name), schema))
+        .map(|(name, schema)| Layout::unsorted(TableName::kernel(name), schema))
         .collect()
 }
 

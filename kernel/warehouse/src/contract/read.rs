@@ -20,6 +20,8 @@ struct Written {
     mode: Mode,
     visibility: Visibility,
     key: Vec<Spanned<String>>,
+    #[serde(default)]
+    sorted_by: Vec<Spanned<String>>,
     columns: Vec<WrittenColumn>,
 }
 
@@ -49,6 +51,7 @@ pub(super) fn dataset(file: &str, text: &str) -> Result<DatasetContract, Warehou
         mode: written.mode,
         visibility: written.visibility,
         key: written.key.into_iter().map(|name| name.value).collect(),
+        sorted_by: written.sorted_by.into_iter().map(|name| name.value).collect(),
         columns: written.columns.into_iter().map(column).collect(),
     })
 }
@@ -110,7 +113,8 @@ impl Checker<'_> {
                 return self.fail(&written.name, "a dataset of mode latest needs a key: the columns that name a row");
             }
         }
-        self.check_key(written)
+        self.check_key(written)?;
+        self.check_sorting(written)
     }
 
     fn check_column(&self, column: &WrittenColumn) -> Result<(), WarehouseError> {
@@ -162,6 +166,23 @@ impl Checker<'_> {
         Ok(())
     }
 
+    fn check_sorting(&self, written: &Written) -> Result<(), WarehouseError> {
+        for (index, name) in written.sorted_by.iter().enumerate() {
+            match written.columns.iter().find(|column| column.name.value == name.value) {
+                None => return self.fail(name, "files are sorted by a column that the dataset does not have"),
+                // Rows come in the order of their file: whose column is masked would be told how its values compare.
+                Some(column) if matches!(column.class, Class::Personal | Class::Secret) => {
+                    return self.fail(name, "files are not sorted by a personal or secret column: the order of rows would tell of it");
+                }
+                Some(_) => {}
+            }
+            if written.sorted_by[..index].iter().any(|earlier| earlier.value == name.value) {
+                return self.fail(name, "files are sorted by the column twice");
+            }
+        }
+        Ok(())
+    }
+
     fn fail(&self, at: &Spanned<String>, problem: &str) -> Result<(), WarehouseError> {
         let (line, column) = (at.referenced.line(), at.referenced.column());
         Err(WarehouseError::ContractInvalid { file: self.file.to_owned(), line, column, problem: format!("'{}': {problem}", at.value) })
@@ -199,6 +220,9 @@ columns:
             ("name: visit\n", "name: Visit\n", 1, "a dataset's name"),
             ("key: [visit_id]", "key: [visit]", 6, "does not have"),
             ("key: [visit_id]", "key: [phone]", 6, "cannot be nullable"),
+            ("key: [visit_id]", "key: [visit_id]\nsorted_by: [visit]", 7, "does not have"),
+            ("key: [visit_id]", "key: [visit_id]\nsorted_by: [city, city]", 7, "twice"),
+            ("key: [visit_id]", "key: [visit_id]\nsorted_by: [phone]", 7, "personal or secret"),
             ("mask: msisdn, ", "", 10, "says how it is masked"),
             ("name: phone, type: text", "name: phone, type: integer", 10, "use mask all"),
             ("name: phone", "name: visit_id", 10, "there twice"),

@@ -309,7 +309,7 @@ impl Importer {
         loop {
             let contracts = self.contracts.feeds();
             match work().await {
-                Err(WarehouseError::Storage { .. }) if !Arc::ptr_eq(&contracts, &self.contracts.feeds()) => {}
+                Err(WarehouseError::Storage { .. }) if !Arc::ptr_eq(&contracts, &self.contracts.feeds_after_writing().await) => {}
                 outcome => break outcome,
             }
         }

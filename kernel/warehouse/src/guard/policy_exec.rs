@@ -25,6 +25,8 @@ use crate::contract::Mask;
 pub(super) struct PolicyExec {
     input: Arc<dyn ExecutionPlan>,
     rule: Arc<Rule>,
+    /// As far as known, for who lays the plan out; no query sees it.
+    rows_to_read: Option<usize>,
     properties: Arc<PlanProperties>,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Rule {
 }
 
 impl PolicyExec {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>, rule: Arc<Rule>) -> PolicyExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, rule: Arc<Rule>, rows_to_read: Option<usize>) -> PolicyExec {
         let below = input.properties();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(rule.schema.clone()),
@@ -47,7 +49,11 @@ impl PolicyExec {
             below.emission_type,
             below.boundedness,
         );
-        PolicyExec { input, rule, properties: Arc::new(properties) }
+        PolicyExec { input, rule, rows_to_read, properties: Arc::new(properties) }
+    }
+
+    pub(super) fn rows_to_read(&self) -> Option<usize> {
+        self.rows_to_read
     }
 }
 
@@ -105,7 +111,7 @@ impl ExecutionPlan for PolicyExec {
 
     fn replace_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>, _: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(PolicyExec::new(input, self.rule.clone()))),
+            (Some(input), true) => Ok(Arc::new(PolicyExec::new(input, self.rule.clone(), self.rows_to_read))),
             _ => Err(DataFusionError::Internal("PolicyExec has one child".to_owned())),
         }
     }

@@ -17,7 +17,7 @@ use datafusion::{
 };
 use kernel_base::Rights;
 
-use super::{Policy, files::reads_at_least, table::GuardedTable};
+use super::{Policy, files::rows_to_read, table::GuardedTable};
 use crate::{
     append::Appender,
     contract::{DatasetContract, Datasets},
@@ -116,7 +116,7 @@ impl GuardedSession<'_> {
             return planner.create_physical_plan(plan, &self.state(&self.sessions.blank)).await;
         }
         let laid_out = planner.create_physical_plan(plan, &self.state(&self.sessions.bare)).await?;
-        if reads_at_least(laid_out.as_ref(), self.sessions.limits.one_core_rows)? {
+        if rows_to_read(laid_out.as_ref())?.is_none_or(|rows| rows >= self.sessions.limits.one_core_rows) {
             return planner.optimize_physical_plan(laid_out, &self.state(&self.sessions.blank), |_, _| {});
         }
         Ok(laid_out)

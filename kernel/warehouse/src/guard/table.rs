@@ -14,7 +14,7 @@ use datafusion::{
 
 use super::{
     Policy, Shown,
-    files::{leave_out, reads_at_least},
+    files::{leave_out, rows_to_read},
     leakproof::is_leakproof,
     policy_exec::{PolicyExec, Rule},
     session::Scans,
@@ -167,8 +167,9 @@ impl TableProvider for GuardedTable {
         // Never a limit: the inner scan would count rows that the caller does not see.
         let inner = inside.scan(state, Some(&columns.inner), &below, None).await?;
         // A file has the rows of one city mostly, and whether it is one of the caller's the scan knows already. A view has conditions of its own, which are none of these.
-        let is_looked_into = inside.table_type() == TableType::Base && reads_at_least(inner.as_ref(), scans.looked_into_rows)?;
-        let inner = if is_looked_into { leave_out(state, inner, &asked)? } else { inner };
+        let rows = rows_to_read(inner.as_ref())?;
+        let is_looked_into = inside.table_type() == TableType::Base && rows.is_none_or(|rows| rows >= scans.looked_into_rows);
+        let (inner, rows) = if is_looked_into { leave_out(state, (inner, rows), &asked)? } else { (inner, rows) };
         let (names, read) = (columns.inner.iter().map(|index| self.inside.columns.field(*index).name()), inner.schema());
         // Invariant: the policy finds columns by where they stand.
         if !names.eq(read.fields().iter().map(|field| field.name())) {
@@ -179,6 +180,6 @@ impl TableProvider for GuardedTable {
             None => self.schema.clone(),
         };
         let rule = Rule { cities: columns.city.zip(self.policy.cities.clone()), columns: columns.output, schema };
-        Ok(Arc::new(PolicyExec::new(inner, Arc::new(rule))))
+        Ok(Arc::new(PolicyExec::new(inner, Arc::new(rule), rows)))
     }
 }

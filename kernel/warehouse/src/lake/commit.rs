@@ -205,6 +205,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::lake::Layout;
 
     fn some() -> TableName {
         TableName::dataset("some")
@@ -263,7 +264,7 @@ mod tests {
         drop(lake);
 
         let (lake, schema) = (Lake::open(dir.path()).await.unwrap(), Arc::new(schema));
-        lake.reconcile(&[(some(), schema.clone()), (other.clone(), schema.clone())]).await.unwrap();
+        lake.reconcile(&[Layout::unsorted(some(), schema.clone()), Layout::unsorted(other.clone(), schema.clone())]).await.unwrap();
         let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![3]))]).unwrap();
         let mut transaction = lake.begin().await.unwrap();
         transaction.append(&other, &schema, &[rows]).await.unwrap();
@@ -286,7 +287,7 @@ mod tests {
         drop(lake);
 
         let lake = Lake::open(dir.path()).await.unwrap();
-        lake.reconcile(&[(some(), Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)])))]).await.unwrap();
+        lake.reconcile(&[Layout::unsorted(some(), Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)])))]).await.unwrap();
         assert_eq!(rows(&lake).await, 2);
         two_rows(&lake).await.commit(|_| ()).await.unwrap();
         assert_eq!(rows(&lake).await, 4);

@@ -10,7 +10,7 @@ use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion_ducklake::{
     CompactionResult, DuckLakeCatalog, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, MergeOptions, MetadataWriter, RewriteOptions,
     maintenance::{CleanupCriteria, cleanup_old_files_sqlite},
-    metadata_provider::{DuckLakeFileMetadata, DuckLakeTableFile, FILE_METADATA_BATCH_SIZE, MetadataProvider, TableMetadata},
+    metadata_provider::{DuckLakeFileMetadata, DuckLakeTableFile, FILE_METADATA_BATCH_SIZE, MetadataProvider},
 };
 use futures::FutureExt;
 use tokio::time::timeout;
@@ -22,13 +22,21 @@ use crate::{contract::CITY, error::WarehouseError};
 // each merge of its table; larger files stay as they are.
 const SIZES: [u64; 4] = [0, 256 << 10, 4 << 20, 32 << 20];
 
+// Limit: bytes of a file that is sorted when it is merged or written anew: all rows of a merge are in memory for that, ten times as large.
+const SORTED_BYTES_MAX: u64 = 8 << 20;
+
 // Limit: files of each size that may wait for others of their city, since every scan opens them. While commits go on, more, since a
 // commit waits for a merge.
 const WAITING_MAX_BUSY: [usize; 3] = [7, 7, 31];
-const WAITING_MAX_AT_REST: [usize; 3] = [1, 3, 7];
+const WAITING_MAX_AT_REST: [usize; 3] = [1, 1, 7];
 
 // Limit: files of a city that rows were removed from and that wait nevertheless. To write one anew costs its size twice, since earlier snapshots need what it was.
 const WORN_MAX: usize = 7;
+
+// Limit: rows removed from a file that is not written anew when no rows come, and their share of the file. Each scan reads which rows are gone; what is written anew stays
+// on disk for earlier snapshots as it was, so that each row that goes leaves at most so many more there.
+const REMOVED_MAX: i64 = 256;
+const REMOVED_SHARE: i64 = 16;
 
 // Limit: files of one merge, and their bytes: some tens of milliseconds for many small ones, a second for few large ones.
 const MERGED_FILES_MAX: usize = 128;
@@ -61,28 +69,38 @@ struct Due {
 
 impl Due {
     /// Of such files those that are due, if more wait than may.
-    fn of(sizes: Range<u64>, files: Vec<DuckLakeTableFile>, waiting_max: usize) -> Option<Due> {
+    fn of(sizes: Range<u64>, files: Vec<DuckLakeTableFile>, waiting_max: usize, pace: Pace) -> Option<Due> {
         let (worn, mut waiting): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.delete_file_id.is_some());
-        let is_half_gone = |file: &DuckLakeTableFile| 2 * file.delete_count.unwrap_or(0) >= file.max_row_count.unwrap_or(0);
+        let removed = |file: &DuckLakeTableFile| file.delete_count.unwrap_or(0);
+        let rows = |file: &DuckLakeTableFile| file.max_row_count.unwrap_or(0);
+        let costs_scans = |file: &&DuckLakeTableFile| pace == Pace::AtRest && removed(file) > REMOVED_MAX && REMOVED_SHARE * removed(file) >= rows(file);
+        let apart: Vec<i64> = of_a_merge(worn.iter().filter(costs_scans)).map(|file| file.data_file_id).collect();
+        if !apart.is_empty() {
+            return Some(Due { sizes, files: apart.iter().copied().collect(), apart });
+        }
         let all_are_due = worn.len() > WORN_MAX;
-        waiting.extend(worn.into_iter().filter(|file| all_are_due || is_half_gone(file)));
+        waiting.extend(worn.into_iter().filter(|file| all_are_due || 2 * removed(file) >= rows(file)));
         if waiting.len() <= waiting_max {
             return None;
         }
         waiting.sort_by_key(|file| file.data_file_id);
-        let mut bytes = 0;
-        let fits = waiting.iter().take(MERGED_FILES_MAX).take_while(|file| {
-            let fits = bytes < MERGED_BYTES_MAX;
-            bytes += file.file.file_size_bytes.unsigned_abs();
-            fits
-        });
         // One file alone is no merge.
-        let count = fits.count().max(2);
+        let count = of_a_merge(waiting.iter()).count().max(2);
         waiting.truncate(count);
         let newest_columns = waiting.iter().filter_map(|file| file.schema_version).max();
         let apart = waiting.iter().filter(|file| file.delete_file_id.is_some() || file.schema_version != newest_columns);
         Some(Due { sizes, apart: apart.map(|file| file.data_file_id).collect(), files: waiting.iter().map(|file| file.data_file_id).collect() })
     }
+}
+
+/// The first of some files, as many as one merge takes.
+fn of_a_merge<'f>(files: impl Iterator<Item = &'f DuckLakeTableFile>) -> impl Iterator<Item = &'f DuckLakeTableFile> {
+    let mut bytes = 0;
+    files.take(MERGED_FILES_MAX).take_while(move |file| {
+        let fits = bytes < MERGED_BYTES_MAX;
+        bytes += file.file.file_size_bytes.unsigned_abs();
+        fits
+    })
 }
 
 impl Lake {
@@ -131,21 +149,17 @@ impl Lake {
     /// # Errors
     /// The first one; what it does not concern was merged.
     pub(crate) async fn merge(&self, table: &TableName, pace: Pace) -> Result<(), WarehouseError> {
-        let waiting_max = match pace {
-            Pace::Busy => WAITING_MAX_BUSY,
-            Pace::AtRest => WAITING_MAX_AT_REST,
-        };
         let mut failure = None;
         loop {
             let mut is_merged = false;
-            for due in self.due(table, waiting_max)? {
+            for due in self.due(table, pace)? {
                 // Commits that wait have their turn in between.
                 match self.merge_files(table, due).await {
                     Ok(merged) => is_merged |= merged,
                     Err(error) => drop(failure.get_or_insert(error)),
                 }
             }
-            // What is merged is a file less, so that this ends.
+            // What is merged is a file less, and a file that is written anew lacks no rows, so that this ends.
             if !is_merged {
                 return failure.map_or(Ok(()), Err);
             }
@@ -175,24 +189,29 @@ impl Lake {
     }
 
     /// The files that are due, those of each city and size by themselves.
-    fn due(&self, table: &TableName, waiting_max: [usize; 3]) -> Result<Vec<Due>, WarehouseError> {
+    fn due(&self, table: &TableName, pace: Pace) -> Result<Vec<Due>, WarehouseError> {
+        let waiting_max = match pace {
+            Pace::Busy => WAITING_MAX_BUSY,
+            Pace::AtRest => WAITING_MAX_AT_REST,
+        };
         let mut waiting: HashMap<(usize, Option<String>), Vec<DuckLakeTableFile>> = HashMap::new();
+        let bytes_max = if self.is_sorted(table)? { SORTED_BYTES_MAX } else { u64::MAX };
         for (city, file) in self.files_of(table).map_err(failed("listing data files"))? {
             let bytes = file.file.file_size_bytes.unsigned_abs();
+            if bytes > bytes_max {
+                continue;
+            }
             if let Some(size) = SIZES.windows(2).position(|sizes| (sizes[0]..sizes[1]).contains(&bytes)) {
                 waiting.entry((size, city)).or_default().push(file);
             }
         }
-        Ok(waiting.into_iter().filter_map(|((size, _), files)| Due::of(SIZES[size]..SIZES[size + 1], files, waiting_max[size])).collect())
+        Ok(waiting.into_iter().filter_map(|((size, _), files)| Due::of(SIZES[size]..SIZES[size + 1], files, waiting_max[size], pace)).collect())
     }
 
     /// The files of the newest snapshot, each with the city of its rows if all are of one: a file is written for one, but reference rows may be of several.
     fn files_of(&self, table: &TableName) -> Result<Vec<(Option<String>, DuckLakeTableFile)>, DuckLakeError> {
         let (catalog, newest) = (&self.provider, self.newest());
-        let Some(schema) = catalog.get_schema_by_name(&table.schema, newest)? else {
-            return Ok(Vec::new());
-        };
-        let Some(TableMetadata { table_id, .. }) = catalog.get_table_by_name(schema.schema_id, &table.name, newest)? else {
+        let Some(table_id) = self.table_id(table, newest)? else {
             return Ok(Vec::new());
         };
         let city = catalog.get_table_structure(table_id, newest)?.into_iter().find(|column| column.column_name == CITY).map(|column| column.column_id);
@@ -277,6 +296,7 @@ mod tests {
     use tokio::runtime::Runtime;
 
     use super::*;
+    use crate::lake::Layout;
 
     fn some() -> TableName {
         TableName::dataset("some")
@@ -294,8 +314,13 @@ mod tests {
 
     async fn open(dir: &TempDir) -> Lake {
         let lake = Lake::open(dir.path()).await.unwrap();
-        lake.reconcile(&[(some(), schema())]).await.unwrap();
+        sort(&lake, &[]).await;
         lake
+    }
+
+    async fn sort(lake: &Lake, by: &[&str]) {
+        let sorted_by = by.iter().map(|column| (*column).to_owned()).collect();
+        lake.reconcile(&[Layout { table: some(), schema: schema(), sorted_by }]).await.unwrap();
     }
 
     async fn append(lake: &Lake, city: &str, numbers: &[i64], text: &str) -> i64 {
@@ -305,10 +330,24 @@ mod tests {
     }
 
     async fn numbers(lake: &Lake, snapshot: i64, condition: Option<Expr>) -> Vec<i64> {
-        let batches = lake.rows(snapshot, &some(), condition, &["number"]).await.unwrap();
-        let mut numbers: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        let mut numbers = numbers_as_they_stand(lake, snapshot, condition).await;
         numbers.sort_unstable();
         numbers
+    }
+
+    async fn numbers_as_they_stand(lake: &Lake, snapshot: i64, condition: Option<Expr>) -> Vec<i64> {
+        let batches = lake.rows(snapshot, &some(), condition, &["number"]).await.unwrap();
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    /// A text that cannot be compressed and makes a file one of the second size.
+    fn of_the_second_size(seed: u64) -> String {
+        let mut state = seed | 1;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b' ' + u8::try_from((state >> 33) % 90).unwrap())
+        };
+        std::iter::repeat_with(next).take(400 << 10).collect()
     }
 
     /// How many files of each city the newest snapshot has, beside those that rows were removed from.
@@ -332,6 +371,7 @@ mod tests {
         /// Numbers that leave a rest go, and one comes.
         Replace(i64, i64),
         Merge(Pace),
+        SortBy(&'static [&'static str]),
         Restart,
     }
 
@@ -340,6 +380,7 @@ mod tests {
             5 => (prop_oneof![Just("a"), Just("b"), Just("c")], 1..20u8).prop_map(|(city, rows)| Step::Append(city, rows)),
             2 => (2..5i64, 0..5i64).prop_map(|(divisor, rest)| Step::Replace(divisor, rest)),
             2 => prop_oneof![Just(Pace::Busy), Just(Pace::AtRest)].prop_map(Step::Merge),
+            1 => prop_oneof![Just([].as_slice()), Just(["number"].as_slice()), Just(["text", "number"].as_slice())].prop_map(Step::SortBy),
             1 => Just(Step::Restart),
         ]
     }
@@ -351,11 +392,11 @@ mod tests {
         for step in steps {
             match step {
                 Step::Append(city, count) => {
-                    let added: Vec<i64> = (next..next + i64::from(count)).collect();
+                    let added: Vec<i64> = (next..next + i64::from(count)).rev().collect();
                     next += i64::from(count);
                     let snapshot = append(&lake, city, &added, "text").await;
                     cities.extend(added.iter().map(|number| (*number, city)));
-                    rows.extend(added);
+                    rows.extend(added.into_iter().rev());
                     snapshots.insert(snapshot, rows.clone());
                 }
                 Step::Replace(divisor, rest) => {
@@ -379,6 +420,7 @@ mod tests {
                     }
                     lake.delete_merged(Duration::ZERO).await.unwrap();
                 }
+                Step::SortBy(columns) => sort(&lake, columns).await,
                 Step::Restart => {
                     drop(lake);
                     lake = open(&dir).await;
@@ -403,27 +445,51 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn files_of_the_second_size_wait_for_more_than_the_smallest() {
+    async fn files_are_sorted_as_the_table_is_to_be_from_then_on() {
         let dir = TempDir::new().unwrap();
         let lake = open(&dir).await;
-        // Texts that cannot be compressed: files of the second size, of which three may wait.
-        let text = |seed: u64| -> String {
-            let mut state = seed | 1;
-            let next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                char::from(b' ' + u8::try_from((state >> 33) % 90).unwrap())
-            };
-            std::iter::repeat_with(next).take(400 << 10).collect()
-        };
-        for number in 0..3 {
-            append(&lake, "a", &[number], &text(number.unsigned_abs())).await;
-        }
+        append(&lake, "a", &[5, 3], "").await;
+        sort(&lake, &["number"]).await;
+        let sorted_at = lake.newest();
+        sort(&lake, &["number"]).await;
+        assert_eq!(lake.newest(), sorted_at, "said once");
+        let snapshot = append(&lake, "b", &[4, 2, 6], "").await;
+        assert_eq!(numbers_as_they_stand(&lake, snapshot, Some(col("city").eq(lit("a")))).await, [5, 3], "what is there stays as it is");
+        assert_eq!(numbers_as_they_stand(&lake, snapshot, Some(col("city").eq(lit("b")))).await, [2, 4, 6]);
+        append(&lake, "a", &[7, 1], "").await;
         lake.merge(&some(), Pace::AtRest).await.unwrap();
-        assert_eq!(files(&lake), [3], "three may wait");
-        append(&lake, "a", &[3], &text(3)).await;
+        assert_eq!(files(&lake), [1, 1]);
+        assert_eq!(numbers_as_they_stand(&lake, lake.newest(), Some(col("city").eq(lit("a")))).await, [1, 3, 5, 7], "a merge sorts");
+        sort(&lake, &[]).await;
+        let snapshot = append(&lake, "c", &[9, 8], "").await;
+        assert_eq!(numbers_as_they_stand(&lake, snapshot, Some(col("city").eq(lit("c")))).await, [9, 8]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_table_that_is_to_be_sorted_is_made_before_its_first_rows() {
+        let dir = TempDir::new().unwrap();
+        let lake = Lake::open(dir.path()).await.unwrap();
+        sort(&lake, &["number"]).await;
+        assert!(lake.is_there(&some()));
+        assert!(numbers(&lake, lake.newest(), None).await.is_empty());
+        let snapshot = append(&lake, "a", &[2, 1], "").await;
+        assert_eq!(numbers_as_they_stand(&lake, snapshot, None).await, [1, 2]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_of_two_sizes_are_not_merged_with_each_other() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append(&lake, "a", &[0], &of_the_second_size(0)).await;
+        append(&lake, "a", &[1], "").await;
         lake.merge(&some(), Pace::AtRest).await.unwrap();
-        assert_eq!(files(&lake), [1]);
-        assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1, 2, 3]);
+        assert_eq!(files(&lake), [2]);
+        append(&lake, "a", &[2], &of_the_second_size(2)).await;
+        lake.merge(&some(), Pace::Busy).await.unwrap();
+        assert_eq!(files(&lake), [3], "while rows come they wait");
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!(files(&lake), [2]);
+        assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1, 2]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -440,7 +506,7 @@ mod tests {
         let mut fields = schema().fields().to_vec();
         fields.push(Arc::new(Field::new("more", DataType::Int64, true)));
         let wider: SchemaRef = Arc::new(Schema::new(fields));
-        lake.reconcile(&[(some(), wider.clone())]).await.unwrap();
+        lake.reconcile(&[Layout::unsorted(some(), wider.clone())]).await.unwrap();
         let mut columns = batch("a", &[8], "").columns().to_vec();
         columns.push(Arc::new(Int64Array::from(vec![1])));
         let mut transaction = lake.begin().await.unwrap();
@@ -488,6 +554,33 @@ mod tests {
         assert_eq!(remove(col("number").lt(lit(5))).await, 7);
         assert_eq!(files(&lake), [1]);
         assert_eq!(numbers(&lake, lake.newest(), None).await, [5, 6, 7, 8, 9, 100, 100]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_of_which_many_rows_are_gone_is_written_anew_when_no_rows_come() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        let all: Vec<i64> = (0..REMOVED_SHARE * (REMOVED_MAX + 2)).collect();
+        let long = of_the_second_size(0);
+        let texts = all.iter().map(|number| if *number == 0 { long.as_str() } else { "" });
+        let (cities, texts) = (StringArray::from(vec!["a"; all.len()]), StringArray::from_iter_values(texts));
+        let rows = RecordBatch::try_new(schema(), vec![Arc::new(cities), Arc::new(Int64Array::from(all)), Arc::new(texts)]).unwrap();
+        let mut transaction = lake.begin().await.unwrap();
+        transaction.append(&some(), &schema(), &[rows]).await.unwrap();
+        transaction.commit(|_| ()).await.unwrap();
+        let worn = || lake.files_of(&some()).unwrap().iter().filter(|(_, file)| file.delete_file_id.is_some()).count();
+        let remove = async |below: i64| {
+            let mut transaction = lake.begin().await.unwrap();
+            transaction.replace(&some(), &schema(), &[], col("number").lt(lit(below))).await.unwrap();
+            transaction.commit(|_| ()).await.unwrap();
+            lake.merge(&some(), Pace::Busy).await.unwrap();
+            let busy = worn();
+            lake.merge(&some(), Pace::AtRest).await.unwrap();
+            (busy, worn())
+        };
+        assert_eq!(remove(REMOVED_MAX + 1).await, (1, 1), "few of so many rows");
+        assert_eq!(remove(REMOVED_MAX + 2).await, (1, 0));
+        assert_eq!(numbers(&lake, lake.newest(), None).await, (REMOVED_MAX + 2..REMOVED_SHARE * (REMOVED_MAX + 2)).collect::<Vec<_>>());
     }
 
     #[tokio::test(flavor = "multi_thread")]
