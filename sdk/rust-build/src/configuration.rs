@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     BuildError,
     compile::{variable, write},
+    datasets::pascal_case,
 };
 
 const SCHEMA: &str = "configuration.schema.json";
@@ -131,11 +132,6 @@ fn rust_type(code: &mut String, parent: &str, property: &str, schema: &Value, pl
 fn needs_something(schema: &Value) -> bool {
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     required.into_iter().any(|name| schema["properties"][name].get("default").is_none())
-}
-
-fn pascal_case(property: &str) -> String {
-    let capital = |word: &str| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)).collect::<String>();
-    property.split('_').map(capital).collect()
 }
 
 /// A default as Rust. An object's is that of its type, and has to be `{}`.

@@ -46,6 +46,14 @@ pub enum BuildError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A contract of a dataset from which no type can be made.
+    #[error("{path}: {problem}", path = .path.display())]
+    Contract {
+        /// The contract's file.
+        path: PathBuf,
+        /// What is wrong, with line and column where there is one.
+        problem: String,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}", path = .path.display())]
     File {

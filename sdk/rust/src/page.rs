@@ -7,7 +7,7 @@ const SIZE_DEFAULT: usize = 100;
 const SIZE_MAX: usize = 1_000;
 
 /// One page of a list after AIP-158. Its token names the warehouse snapshot of the first page, so that pages neither repeat nor miss rows while data arrives, and
-/// the request that it belongs to, so that a token cannot be used with other filters or another city.
+/// the request that it belongs to, so that a token cannot be used with other filters, in another city or under another configuration.
 ///
 /// ```
 /// use backplane_sdk::{Context, Page, Paged, Status, proto::plugin::v1::ListPluginsRequest, testing::{self, FakeKernel}};
@@ -109,13 +109,14 @@ fn read_token(token: &str, fingerprint: u64) -> Option<(i64, usize)> {
 }
 
 fn token_invalid() -> Status {
-    let message = "page_token must be the next_page_token of the page before, with every other field and the city unchanged: start again without a token";
+    let message = "page_token must be the next_page_token of the page before, with every other field, the city and the plugin's configuration unchanged: start again without a token";
     Status::invalid_argument(Reason::PageTokenInvalid, message).at("field", "page_token")
 }
 
 /// FNV-1a, 64 bit: the same in every build, and nobody gains by a collision, since a token carries no rights.
 fn fingerprint<M: Message>(context: &Context, filter: &M) -> u64 {
-    let parts = [std::any::type_name::<M>().as_bytes(), context.city().as_bytes(), &filter.encode_to_vec()];
+    let revision = context.configuration_revision().to_le_bytes();
+    let parts = [std::any::type_name::<M>().as_bytes(), context.city().as_bytes(), revision.as_slice(), &filter.encode_to_vec()];
     let bytes = parts.iter().flat_map(|part| part.iter().copied().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

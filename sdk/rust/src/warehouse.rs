@@ -30,12 +30,14 @@ mod columns;
 mod ipc;
 mod parameter;
 mod query;
+mod row;
 mod rows;
 
 pub use batches::Batches;
 pub use columns::Columns;
 pub use ipc::encode as encode_ipc;
 pub use query::Query;
+pub use row::Row;
 pub use rows::Rows;
 
 use crate::Context;

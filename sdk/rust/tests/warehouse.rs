@@ -5,11 +5,12 @@ use std::{rc::Rc, time::Duration};
 
 use backplane_sdk::{
     Context, Kernel, Messages, Page, Status,
+    arrow_schema::{DataType, TimeUnit},
     prost::Message,
     prost_types::Timestamp,
     proto::warehouse::v1::{QueryResponse, QueryStatistics, parameter::Value},
     testing::{self, FakeKernel},
-    warehouse::encode_ipc,
+    warehouse::{Columns, Row as DatasetRow, encode_ipc},
 };
 use serde::{Deserialize, Serialize};
 
@@ -86,27 +87,71 @@ fn a_type_that_does_not_fit_names_itself() {
     assert!(status.message().contains("Other") && status.message().contains("elsewhere"), "{status}");
 }
 
-#[test]
-fn rows_are_appended_once_a_key() {
-    let (kernel, context) = FakeKernel::new().start("440600");
-    // A column of nulls keeps its type, because the columns come from the type.
-    let rows = vec![Row { referrer: None, ..rows(1).remove(0) }];
-    assert!(!context.warehouse().append_rows("traffic", "run-1", &rows).unwrap().repeated_batch);
-    assert!(context.warehouse().append_rows("traffic", "run-1", &rows).unwrap().repeated_batch);
-    let appends = kernel.appends();
-    assert_eq!((appends.len(), appends[0].dataset.as_str(), appends[0].idempotency_key.as_str()), (1, "traffic", "run-1"));
-    let reader = arrow_ipc::reader::StreamReader::try_new(appends[0].ipc.as_ref(), None).unwrap();
-    let batches: Vec<_> = reader.map(Result::unwrap).collect();
-    assert_eq!(serde_arrow::from_record_batch::<Vec<Row>>(&batches[0]).unwrap(), rows);
-    assert_eq!(batches[0].schema().field_with_name("referrer").unwrap().data_type(), &arrow_schema::DataType::Utf8);
+/// A row of a dataset of the plugin's own, as `backplane_build::datasets` would write it.
+struct Visit {
+    page: String,
+    referrer: Option<String>,
+    seconds: Option<f64>,
+    ordered: Option<bool>,
+    left_at: Option<i64>,
+}
+
+impl DatasetRow for Visit {
+    const DATASET: &'static str = "traffic.visit";
+    const COLUMNS: &'static str = "page, referrer, seconds, ordered, CAST(left_at AS BIGINT) AS left_at";
+
+    fn columns(rows: &[Visit]) -> Columns<'_, Visit> {
+        Columns::of(rows)
+            .text("page", |row| row.page.as_str())
+            .optional_text("referrer", |row| row.referrer.as_deref())
+            .optional_real("seconds", |row| row.seconds)
+            .optional_boolean("ordered", |row| row.ordered)
+            .optional_instant("left_at", |row| row.left_at)
+    }
+}
+
+fn visits(count: usize, page_bytes: usize) -> Vec<Visit> {
+    let visit = |number: usize| Visit { page: format!("{number:0page_bytes$}"), referrer: None, seconds: None, ordered: None, left_at: None };
+    (0..count).map(visit).collect()
+}
+
+/// The keys of the appends, each with how many rows it has.
+fn appended(kernel: &FakeKernel) -> Vec<(String, usize)> {
+    let rows = |ipc: &[u8]| arrow_ipc::reader::StreamReader::try_new(ipc, None).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+    kernel.appends().into_iter().map(|append| (append.idempotency_key, rows(&append.ipc))).collect()
 }
 
 #[test]
-fn an_append_above_the_limit_is_refused_before_it_is_sent() {
+fn rows_are_appended_under_keys_that_say_where_they_begin() {
     let (kernel, context) = FakeKernel::new().start("440600");
-    let rows = vec![Row { page: "x".repeat(17 << 20), ..rows(1).remove(0) }];
-    assert_eq!(context.warehouse().append_rows("traffic", "big", &rows).unwrap_err().reason(), "MESSAGE_TOO_LARGE");
+    context.warehouse().append_rows("none", &visits(0, 1)).unwrap();
     assert!(kernel.appends().is_empty());
+    context.warehouse().append_rows("run-1", &visits(25_001, 5)).unwrap();
+    assert_eq!(appended(&kernel), [("run-1-0".to_owned(), 25_000), ("run-1-25000".to_owned(), 1)]);
+    assert!(kernel.appends().iter().all(|append| append.dataset == "traffic.visit"));
+    // Again it is the same bytes under the same keys.
+    context.warehouse().append_rows("run-1", &visits(25_001, 5)).unwrap();
+    assert_eq!(appended(&kernel).len(), 2);
+}
+
+#[test]
+fn columns_of_nulls_keep_their_types() {
+    let (kernel, context) = FakeKernel::new().start("440600");
+    context.warehouse().append_rows("nulls", &visits(1, 1)).unwrap();
+    let schema = arrow_ipc::reader::StreamReader::try_new(kernel.appends()[0].ipc.as_ref(), None).unwrap().schema();
+    let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::Float64, DataType::Boolean, instant]);
+}
+
+#[test]
+fn rows_of_many_bytes_are_halved_and_one_that_is_too_large_is_refused_before_it_is_sent() {
+    let (kernel, context) = FakeKernel::new().start("440600");
+    // Five of four mebibytes: an append takes three.
+    context.warehouse().append_rows("big", &visits(5, 4 << 20)).unwrap();
+    assert_eq!(appended(&kernel), [("big-0".to_owned(), 2), ("big-2".to_owned(), 3)]);
+    assert_eq!(context.warehouse().append_rows("huge", &visits(1, 17 << 20)).unwrap_err().reason(), "MESSAGE_TOO_LARGE");
+    assert_eq!(kernel.appends().len(), 2);
 }
 
 /// A kernel whose answer to a query is given message by message.

@@ -1,10 +1,7 @@
 use arrow_array::RecordBatch;
-use arrow_schema::FieldRef;
 use prost::bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_arrow::schema::{SchemaLike, TracingOptions};
 
-use super::{Warehouse, encode_ipc};
+use super::{Row, Warehouse, encode_ipc};
 use crate::{
     CallOptions, Status,
     proto::{
@@ -15,6 +12,8 @@ use crate::{
 
 // Limit: one append, as backplane.ingest.v1 states it; more rows go into more appends, each with a key of its own.
 const IPC_BYTES_MAX: usize = 16 << 20;
+// Limit: rows that are made columns of at a time: 25,000 of 300 bytes are half of an append.
+const ROWS_MAX: usize = 25_000;
 
 impl Warehouse<'_> {
     /// Appends a batch to a dataset, in the city of the call, and returns when its snapshot is on disk. The same key with the same rows again writes nothing: derive it
@@ -47,20 +46,24 @@ impl Warehouse<'_> {
         IngestClient::new(self.context).append(&options, &request)
     }
 
-    /// Appends values whose fields are named as the columns: integers, texts, booleans and reals, `Option` for columns that may be null.
+    /// Appends rows of a dataset, as many as there are: in appends that each fit, with keys of their own that begin with this one. The same rows in the same order again write
+    /// nothing, also when only some of them had been written; no rows are no append.
     ///
     /// # Errors
-    /// As [`append`](Self::append); INTERNAL, ROWS_INVALID for a type that has no columns.
-    pub fn append_rows<T: Serialize + DeserializeOwned>(self, dataset: &str, idempotency_key: &str, rows: &[T]) -> Result<AppendResponse, Status> {
-        self.append(dataset, idempotency_key, &to_batch(rows)?)
+    /// As [`append`](Self::append); what was appended before the error stays.
+    pub fn append_rows<R: Row>(self, idempotency_key: &str, rows: &[R]) -> Result<(), Status> {
+        (0..).step_by(ROWS_MAX).zip(rows.chunks(ROWS_MAX)).try_for_each(|(first, rows)| self.append_from(idempotency_key, first, rows))
     }
-}
 
-/// The columns come from the type, not from the rows, so that a column of nulls keeps its type.
-fn to_batch<T: Serialize + DeserializeOwned>(rows: &[T]) -> Result<RecordBatch, Status> {
-    let options = TracingOptions::default().strings_as_large_utf8(false).sequence_as_large_list(false);
-    let batch = Vec::<FieldRef>::from_type::<T>(options).and_then(|fields| serde_arrow::to_record_batch(&fields, &rows));
-    batch.map_err(|error| {
-        Status::internal(Reason::RowsInvalid, format!("values of {} are no rows: {error}: use a struct of plain fields", std::any::type_name::<T>()))
-    })
+    /// Rows that begin at a place among all: by halves when they are too many bytes.
+    fn append_from<R: Row>(self, idempotency_key: &str, first: usize, rows: &[R]) -> Result<(), Status> {
+        match self.append(R::DATASET, &format!("{idempotency_key}-{first}"), &R::columns(rows).batch()?) {
+            Err(error) if error.reason() == Reason::MessageTooLarge.as_str_name() && rows.len() > 1 => {
+                let (one, other) = rows.split_at(rows.len() / 2);
+                self.append_from(idempotency_key, first, one)?;
+                self.append_from(idempotency_key, first + one.len(), other)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
 }

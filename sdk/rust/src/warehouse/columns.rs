@@ -63,9 +63,21 @@ impl<'r, T> Columns<'r, T> {
         self.with(name, array)
     }
 
+    /// A column of type real that may be null.
+    pub fn optional_real(self, name: &str, value: impl Fn(&'r T) -> Option<f64>) -> Self {
+        let array = self.rows.iter().map(value).collect::<Float64Array>();
+        self.with(name, array)
+    }
+
     /// A column of type boolean.
     pub fn boolean(self, name: &str, value: impl Fn(&'r T) -> bool) -> Self {
         let array = self.rows.iter().map(|row| Some(value(row))).collect::<BooleanArray>();
+        self.with(name, array)
+    }
+
+    /// A column of type boolean that may be null.
+    pub fn optional_boolean(self, name: &str, value: impl Fn(&'r T) -> Option<bool>) -> Self {
+        let array = self.rows.iter().map(value).collect::<BooleanArray>();
         self.with(name, array)
     }
 
@@ -84,6 +96,12 @@ impl<'r, T> Columns<'r, T> {
     /// A column of type instant, in microseconds since 1970, UTC.
     pub fn instant(self, name: &str, value: impl Fn(&'r T) -> i64) -> Self {
         let array = TimestampMicrosecondArray::from_iter_values(self.rows.iter().map(value)).with_timezone("UTC");
+        self.with(name, array)
+    }
+
+    /// A column of type instant that may be null.
+    pub fn optional_instant(self, name: &str, value: impl Fn(&'r T) -> Option<i64>) -> Self {
+        let array = self.rows.iter().map(value).collect::<TimestampMicrosecondArray>().with_timezone("UTC");
         self.with(name, array)
     }
 
