@@ -43,6 +43,7 @@ struct City<'a> {
     customers: i64,
     /// From a few customers a step, and fewer than one of them needs, to all in one.
     enrolments_per_step: i64,
+    has_own_components: bool,
     late: Late,
 }
 
@@ -58,10 +59,10 @@ async fn random_histories_are_valued_as_the_audit_says() {
         catalogue.append(&kernel, "first").await;
     }
     let cities = [
-        City { code: HUIZHOU, seed: 2, catalogue: &fixed, customers: 40, enrolments_per_step: 10, late: Late::Money },
-        City { code: DONGGUAN, seed: 3, catalogue: &fixed, customers: 90, enrolments_per_step: 50, late: Late::Corrections },
-        City { code: FOSHAN, seed: 4, catalogue: &fixed, customers: 150, enrolments_per_step: 10_000, late: Late::Nothing },
-        City { code: ZHONGSHAN, seed: fresh.seed, catalogue: &drawn, customers: 90, enrolments_per_step: 40, late: Late::Everything },
+        City { code: HUIZHOU, seed: 2, catalogue: &fixed, customers: 40, enrolments_per_step: 10, has_own_components: true, late: Late::Money },
+        City { code: DONGGUAN, seed: 3, catalogue: &fixed, customers: 90, enrolments_per_step: 50, has_own_components: false, late: Late::Corrections },
+        City { code: FOSHAN, seed: 4, catalogue: &fixed, customers: 150, enrolments_per_step: 10_000, has_own_components: false, late: Late::Nothing },
+        City { code: ZHONGSHAN, seed: fresh.seed, catalogue: &drawn, customers: 90, enrolments_per_step: 40, has_own_components: true, late: Late::Everything },
     ];
 
     let mut histories: Vec<History> = Vec::new();
@@ -70,6 +71,9 @@ async fn random_histories_are_valued_as_the_audit_says() {
         let customers = Customers { first, count: city.customers, arriving };
         let history = History::random(&mut Draw::named(city.seed, &[1]), city.catalogue, &customers);
         history.append(&kernel.call.in_city(city.code)).await;
+        if city.has_own_components {
+            city.catalogue.append_of_city(&kernel, city.code).await;
+        }
         // Rows that are appended come from no feed.
         let configuration = json!({"bill_feeds": [], "use_feeds": [], "enrolments_per_step": city.enrolments_per_step});
         kernel.enable_with(&version, city.code, &configuration.to_string()).await.unwrap();
@@ -119,6 +123,24 @@ fn every_case_is_among_them(kernel: &Kernel, cities: &[City<'_>]) {
     for (place, case) in cases.iter().enumerate() {
         let found: i64 = found.iter().map(|counts| whole(&counts[format!("c{place}")])).sum();
         assert!(found >= 5, "{found} rows with {case}");
+    }
+    let of_rows = [
+        "charge where kind = 'refund'",
+        "charge where kind = 'adjustment' and amount_fen < 0",
+        "charge where kind = 'adjustment' and amount_fen > 0",
+        "(select enrolment_id from charge where enrolment_id is not null and kind <> 'discount' group by enrolment_id, month having sum(amount_fen) < 0)",
+        "enrolment where continues_id is not null",
+        "enrolment a join enrolment b on b.customer_id = a.customer_id and b.enrolment_id > a.enrolment_id and b.starts_on <= a.ends_on and a.starts_on <= b.ends_on",
+        "package_component where list_price_fen = 0",
+        "package_component where entitlement is null or entitlement = 0",
+        "package_component where date_part('day', valid_from) > 1",
+        "package_component a join package_component b on b.component_id = a.component_id and b.valid_from > a.valid_from and (a.valid_to is null or a.valid_to > b.valid_from)",
+        "(select component_id from package_component group by component_id having count(distinct list_price_fen) > 1)",
+        "package_component where city <> '440000'",
+    ];
+    for from in of_rows {
+        let found: i64 = cities.iter().map(|city| whole(&rows(kernel, city.code, &format!("select count(*) as n from {from}"))[0]["n"])).sum();
+        assert!(found > 0, "no row of {from}");
     }
 }
 

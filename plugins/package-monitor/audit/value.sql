@@ -44,18 +44,19 @@ booked AS (
   WINDOW to_here AS (PARTITION BY enrolment_id ORDER BY month ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW),
          before AS (PARTITION BY enrolment_id ORDER BY month ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),
 
--- As of the 1st: of overlapping validity the later start wins, that of the customer's description before that of the tariff. What the city has of its own, terms of a
+-- As of the 1st: of overlapping validity the later start wins, that of the customer's description before that of the tariff. What the city has of its own on that day, terms of a
 -- tariff or components of a package, stands in for the province's. An entitlement of 0 is none.
 tariff_of AS (
   SELECT s.customer_id, c.month, t.ordinary_voice_discount_permille AS permille,
          row_number() OVER (PARTITION BY s.customer_id, c.month ORDER BY s.valid_from DESC, t.city DESC, t.valid_from DESC) AS place
   FROM subscriber s JOIN calendar c ON s.valid_from <= c.month AND (s.valid_to IS NULL OR s.valid_to > c.month) CROSS JOIN here h
   LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.city IN ('440000', h.city) AND t.valid_from <= c.month AND (t.valid_to IS NULL OR t.valid_to > c.month)),
+offered AS (
+  SELECT p.component_id, c.month, p.package_id, p.product_id, p.role, p.list_price_fen, nullif(p.entitlement, 0) AS entitlement, p.measure, p.valid_from,
+         p.city <> '440000' AS is_own, bool_or(p.city <> '440000') OVER (PARTITION BY p.package_id, c.month) AS has_own
+  FROM here h JOIN package_component p ON p.city IN ('440000', h.city) JOIN calendar c ON p.valid_from <= c.month AND (p.valid_to IS NULL OR p.valid_to > c.month)),
 component_of AS (
-  SELECT p.component_id, c.month, p.package_id, p.product_id, p.role, p.list_price_fen, nullif(p.entitlement, 0) AS entitlement, p.measure,
-         row_number() OVER (PARTITION BY p.component_id, c.month ORDER BY p.valid_from DESC) AS place
-  FROM here h JOIN package_component p ON p.city IN ('440000', h.city) JOIN calendar c ON p.valid_from <= c.month AND (p.valid_to IS NULL OR p.valid_to > c.month)
-  WHERE p.city = h.city OR p.package_id NOT IN (SELECT o.package_id FROM package_component o JOIN here ON here.city = o.city)),
+  SELECT *, row_number() OVER (PARTITION BY component_id, month ORDER BY valid_from DESC) AS place FROM offered WHERE is_own OR NOT has_own),
 
 -- Step 2, by largest remainder. From here on there is a row per component, and one without any for an enrolment whose package has none.
 priced AS (

@@ -3,6 +3,7 @@
 pub(crate) mod components;
 pub(crate) mod conflicts;
 pub(crate) mod inputs;
+mod month_row;
 pub(crate) mod outputs;
 mod plan;
 pub(crate) mod sources;
@@ -12,28 +13,26 @@ use backplane_sdk::{
     Context, Month, Status,
     job::{RunRequest, RunResponse},
     log,
-    warehouse::Columns,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     configuration::Configuration,
+    datasets::{ComponentValueRow, ConflictRow, EnrolmentValueRow, MonthRow, SourceAnomalyRow},
     month::{NOT_VALUED, PROVINCE, VALUED},
+    unmatched,
     value::{Parts, signed},
 };
 use components::ByPackage;
 use conflicts::Rules;
 use inputs::{Inputs, Slice};
-use outputs::{AnomalyRow, ComponentRow, ConflictRow, ValueRow};
 use plan::Planned;
 
-const MONTHS: &str = "package_monitor.month";
-
-const UNMATCHED: &str = "
-SELECT count(*) AS lines, coalesce(sum(amount_fen), 0) AS fen
+// Months before one whose bills no figure has, since their feeds of use lack something, or nobody has valued them.
+const LEFT_OUT: &str = "
+SELECT count(DISTINCT month) AS months
 FROM charge
-WHERE month = $1 AND kind IN ('package', 'fee', 'refund', 'adjustment')
-  AND ((enrolment_id IS NULL AND kind = 'package') OR (enrolment_id IS NOT NULL AND enrolment_id NOT IN (SELECT enrolment_id FROM enrolment)))";
+WHERE month < $1 AND month NOT IN (SELECT month FROM package_monitor.month WHERE status = 'valued')";
 
 /// What whoever runs the job may ask for: to value these months, stale or not.
 #[derive(Default, Deserialize)]
@@ -67,6 +66,8 @@ struct Current {
     enrolments: i64,
     /// Rows of use that waited for their number when it was begun.
     waiting_rows: i64,
+    /// Whether months before it have bills that no figure has.
+    follows_left_out: bool,
     parts: Parts,
 }
 
@@ -79,6 +80,11 @@ struct Outcome {
 }
 
 #[derive(Deserialize)]
+struct LeftOut {
+    months: i64,
+}
+
+#[derive(Default, Deserialize)]
 struct Unmatched {
     lines: i64,
     fen: i64,
@@ -91,7 +97,7 @@ pub(crate) fn run(context: &Context, request: &RunRequest) -> Result<RunResponse
     let mut cursor: Cursor = request.cursor()?;
     if !cursor.planned {
         let Parameters { from, to } = request.parameters()?;
-        cursor.months = plan::months(context, from, to)?;
+        cursor.months = plan::months(context, request, from, to)?;
         cursor.total = cursor.months.iter().map(|planned| planned.enrolments).sum();
         cursor.planned = true;
     } else if let Some(current) = cursor.current.take() {
@@ -117,22 +123,24 @@ pub(crate) fn run(context: &Context, request: &RunRequest) -> Result<RunResponse
 fn begin(context: &Context, request: &RunRequest, planned: Planned, cursor: &mut Cursor) -> Result<Option<Current>, Status> {
     let completeness = plan::completeness(context, &planned, &Configuration::of(context)?)?;
     let Planned { month, enrolments, inputs, .. } = planned;
-    let probe = context.warehouse().query(UNMATCHED).bind(month).rows::<Unmatched>()?;
+    // Of a snapshot after the feeds were found complete.
+    let left_out = context.warehouse().query(LEFT_OUT).bind(month).rows::<LeftOut>()?;
     let current = Current {
         month,
         inputs,
-        snapshot_id: probe.snapshot_id(),
+        snapshot_id: left_out.snapshot_id(),
         after_customer: i64::MIN,
         enrolments: 0,
         waiting_rows: completeness.waiting_rows,
+        follows_left_out: left_out.one()?.months > 0,
         parts: Parts::default(),
     };
-    probe.one()?;
     match completeness.missing {
         None => Ok(Some(current)),
         Some(missing) => {
             log::info(format_args!("{month} is not valued: {missing}"));
-            write_month(context, request, &current, Some(&missing), &Unmatched { lines: 0, fen: 0 })?;
+            let row = current.row(context, &Unmatched::default());
+            MonthRow::write(context, request, &[MonthRow { status: NOT_VALUED.to_owned(), reason: Some(missing), ..row }])?;
             cursor.done += enrolments;
             cursor.outcome.not_valued.push(month);
             Ok(None)
@@ -143,15 +151,16 @@ fn begin(context: &Context, request: &RunRequest, planned: Planned, cursor: &mut
 /// Values the next customers; gives the month back unless these were the last.
 fn value_some(context: &Context, request: &RunRequest, mut current: Current, cursor: &mut Cursor) -> Result<Option<Current>, Status> {
     let configuration = Configuration::of(context)?;
-    let slice = Slice { month: current.month, snapshot_id: current.snapshot_id, after_customer: current.after_customer };
+    let Current { month, snapshot_id, after_customer, follows_left_out, .. } = current;
+    let slice = Slice { month, snapshot_id, after_customer, follows_left_out };
     let components = ByPackage::read(context, current.month, current.snapshot_id)?;
     let inputs = Inputs::read(context, slice, configuration.enrolments_per_step)?;
     let valued = valuation::value(current.month, &inputs, &components, configuration.under_used_below()?);
     let conflicts = conflicts::find(current.month, &inputs.enrolments, &Rules::read(context, current.month, current.snapshot_id)?);
     let enrolments = signed(valued.enrolments.len() as u64);
-    valued.enrolments.iter().for_each(|row| current.parts += row.parts);
-    outputs::write(context, request, valued.enrolments, outputs::of_customers::<ValueRow>(context, slice, inputs.to_customer))?;
-    outputs::write(context, request, valued.components, outputs::of_customers::<ComponentRow>(context, slice, inputs.to_customer))?;
+    valued.enrolments.iter().for_each(|row| current.parts += row.parts());
+    outputs::write(context, request, valued.enrolments, outputs::of_customers::<EnrolmentValueRow>(context, slice, inputs.to_customer))?;
+    outputs::write(context, request, valued.components, outputs::of_customers::<ComponentValueRow>(context, slice, inputs.to_customer))?;
     outputs::write(context, request, conflicts, outputs::of_customers::<ConflictRow>(context, slice, inputs.to_customer))?;
     current.enrolments += enrolments;
     current.after_customer = inputs.to_customer;
@@ -160,31 +169,36 @@ fn value_some(context: &Context, request: &RunRequest, mut current: Current, cur
         return Ok(Some(current));
     }
     let anomalies = sources::find(context, current.month, current.snapshot_id, &configuration)?;
-    outputs::write(context, request, anomalies, outputs::of_month::<AnomalyRow>(context, current.month))?;
-    let unmatched = context.warehouse().query(UNMATCHED).bind(current.month).pin(current.snapshot_id).rows::<Unmatched>()?.one()?;
-    write_month(context, request, &current, None, &unmatched)?;
+    outputs::write(context, request, anomalies, outputs::of_month::<SourceAnomalyRow>(context, current.month))?;
+    let unmatched = format!("SELECT count(*) AS lines, coalesce(sum(c.amount_fen), 0) AS fen {}", unmatched::LINES);
+    let unmatched = context.warehouse().query(unmatched).bind(current.month).pin(current.snapshot_id).rows::<Unmatched>()?.one()?;
+    MonthRow::write(context, request, &[current.row(context, &unmatched)])?;
     cursor.outcome.valued.push(current.month);
     cursor.outcome.enrolments += current.enrolments;
     Ok(None)
 }
 
-fn write_month(context: &Context, request: &RunRequest, current: &Current, reason: Option<&str>, unmatched: &Unmatched) -> Result<(), Status> {
-    let status = if reason.is_some() { NOT_VALUED } else { VALUED };
-    let columns = Columns::of(std::slice::from_ref(current))
-        .day("month", |current| current.month.first_day())
-        .text("status", |_| status)
-        .optional_text("reason", |_| reason)
-        .integer("configuration_revision", |_| context.configuration_revision())
-        .integer("snapshot_id", |current| current.snapshot_id)
-        .text("inputs", |current| &current.inputs)
-        .integer("enrolments", |current| current.enrolments)
-        .integer("booked_fen", |current| current.parts.booked_fen)
-        .integer("real_fen", |current| current.parts.real_fen)
-        .integer("virtual_fen", |current| current.parts.virtual_fen)
-        .integer("gifted_fen", |current| current.parts.gifted_fen)
-        .integer("swapped_fen", |current| current.parts.swapped_fen)
-        .integer("waiting_rows", |current| current.waiting_rows)
-        .integer("unmatched_lines", |_| unmatched.lines)
-        .integer("unmatched_fen", |_| unmatched.fen);
-    context.warehouse().append(MONTHS, &request.key("month"), &columns.batch()?).map(drop)
+impl Current {
+    /// The month with the figures so far, valued.
+    fn row(&self, context: &Context, unmatched: &Unmatched) -> MonthRow {
+        let Parts { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen } = self.parts;
+        MonthRow {
+            month: self.month,
+            status: VALUED.to_owned(),
+            reason: None,
+            configuration_revision: context.configuration_revision(),
+            snapshot_id: self.snapshot_id,
+            inputs: self.inputs.clone(),
+            enrolments: self.enrolments,
+            booked_fen,
+            real_fen,
+            virtual_fen,
+            gifted_fen,
+            swapped_fen,
+            waiting_rows: self.waiting_rows,
+            unmatched_lines: unmatched.lines,
+            unmatched_fen: unmatched.fen,
+            figures_snapshot_id: None,
+        }
+    }
 }

@@ -8,10 +8,16 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
 
+/// The rows of the plugin's datasets.
+mod datasets {
+    include!(concat!(env!("OUT_DIR"), "/datasets.rs"));
+}
+
 mod configuration;
 mod job;
 mod methods;
 mod month;
+mod unmatched;
 mod value;
 
 #[cfg(test)]
@@ -22,10 +28,11 @@ use backplane_sdk::{
     job::{Jobs, JobsServer, RunRequest, RunResponse},
 };
 use proto::package_monitor::v1::{
-    CheckEnrolmentRequest, CheckEnrolmentResponse, ListConflictsRequest, ListConflictsResponse, ListCustomersRequest, ListCustomersResponse,
-    ListEnrolmentsRequest, ListEnrolmentsResponse, ListMonthsRequest, ListMonthsResponse, ListPackageGroupsRequest, ListPackageGroupsResponse,
-    ListPackagesRequest, ListPackagesResponse, ListRuleProblemsRequest, ListRuleProblemsResponse, ListSourceAnomaliesRequest, ListSourceAnomaliesResponse,
-    ListSourceEnrolmentsRequest, ListSourceEnrolmentsResponse, ListTakesAndCancelsRequest, ListTakesAndCancelsResponse, PackageMonitor, PackageMonitorServer,
+    CheckEnrolmentRequest, CheckEnrolmentResponse, ListComponentsRequest, ListComponentsResponse, ListConflictsRequest, ListConflictsResponse,
+    ListCustomersRequest, ListCustomersResponse, ListEnrolmentsRequest, ListEnrolmentsResponse, ListMonthsRequest, ListMonthsResponse,
+    ListPackageGroupsRequest, ListPackageGroupsResponse, ListPackagesRequest, ListPackagesResponse, ListRuleProblemsRequest, ListRuleProblemsResponse,
+    ListSourceAnomaliesRequest, ListSourceAnomaliesResponse, ListSourceEnrolmentsRequest, ListSourceEnrolmentsResponse, ListTakesAndCancelsRequest,
+    ListTakesAndCancelsResponse, ListUnmatchedLinesRequest, ListUnmatchedLinesResponse, PackageMonitor, PackageMonitorServer,
 };
 
 #[derive(Default)]
@@ -50,6 +57,9 @@ impl PackageMonitor for Plugin {
     fn list_enrolments(&self, context: &Context, request: ListEnrolmentsRequest) -> Result<ListEnrolmentsResponse, Status> {
         methods::list_enrolments::list(context, &request)
     }
+    fn list_components(&self, context: &Context, request: ListComponentsRequest) -> Result<ListComponentsResponse, Status> {
+        methods::list_components::list(context, &request)
+    }
     fn list_customers(&self, context: &Context, request: ListCustomersRequest) -> Result<ListCustomersResponse, Status> {
         methods::list_customers::list(context, &request)
     }
@@ -67,6 +77,9 @@ impl PackageMonitor for Plugin {
     }
     fn list_takes_and_cancels(&self, context: &Context, request: ListTakesAndCancelsRequest) -> Result<ListTakesAndCancelsResponse, Status> {
         methods::list_takes_and_cancels::list(context, &request)
+    }
+    fn list_unmatched_lines(&self, context: &Context, request: ListUnmatchedLinesRequest) -> Result<ListUnmatchedLinesResponse, Status> {
+        methods::list_unmatched_lines::list(context, &request)
     }
     fn check_enrolment(&self, context: &Context, request: CheckEnrolmentRequest) -> Result<CheckEnrolmentResponse, Status> {
         methods::check_enrolment::check(context, &request)

@@ -1,7 +1,7 @@
 //! The job and the methods over answers that the warehouse would give: what is asked of it, what is written, and what our own code makes of it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use backplane_sdk::{
     CallOptions, Code, Context, Day, Month, Status,
@@ -22,7 +22,9 @@ use crate::{
         inputs::{BillSums, EnrolmentRow, Inputs},
         outputs, valuation,
     },
-    proto::package_monitor::v1::{CheckEnrolmentRequest, ListPackageGroupsRequest, ListPackagesRequest, ListSourceEnrolmentsRequest, PackageMonitorClient},
+    proto::package_monitor::v1::{
+        CheckEnrolmentRequest, ListConflictsRequest, ListPackageGroupsRequest, ListPackagesRequest, ListSourceEnrolmentsRequest, PackageMonitorClient,
+    },
 };
 
 fn day(text: &str) -> Day {
@@ -44,36 +46,40 @@ fn inputs_of(months: &[&str]) -> RecordBatch {
         .unwrap()
 }
 
-fn no_states() -> RecordBatch {
-    let none: [&str; 0] = [];
-    Columns::of(&none)
-        .day("month", |text| month(text).first_day())
-        .text("city", |text| text)
-        .text("status", |text| text)
+/// The rows that earlier runs of the same inputs left of March, with a status and the snapshot in which its figures are whole.
+fn states(statuses: &[(&'static str, Option<i64>)]) -> RecordBatch {
+    Columns::of(statuses)
+        .day("month", |_| month("2026-03").first_day())
+        .text("city", |_| "441900")
+        .text("status", |(status, _)| status)
         .optional_text("reason", |_| None)
         .integer("configuration_revision", |_| 1)
-        .integer("snapshot_id", |_| 1)
-        .text("inputs", |text| text)
+        .integer("snapshot_id", |_| 40)
+        .text("inputs", |_| "7/7/100")
+        .integer("enrolments", |_| 3)
+        .integer("booked_fen", |_| 900)
+        .integer("real_fen", |_| 900)
+        .integer("virtual_fen", |_| 0)
+        .integer("gifted_fen", |_| 0)
+        .integer("swapped_fen", |_| 0)
+        .integer("waiting_rows", |_| 0)
+        .integer("unmatched_lines", |_| 0)
+        .integer("unmatched_fen", |_| 0)
+        .optional_integer("figures_snapshot_id", |(_, snapshot_id)| *snapshot_id)
         .batch()
         .unwrap()
 }
 
-/// The state that an earlier run of the same inputs left.
 fn state(text: &'static str) -> RecordBatch {
-    Columns::of(&[()])
-        .day("month", |()| month("2026-03").first_day())
-        .text("city", |()| "441900")
-        .text("status", |()| text)
-        .optional_text("reason", |()| None)
-        .integer("configuration_revision", |()| 1)
-        .integer("snapshot_id", |()| 40)
-        .text("inputs", |()| "7/7/100")
-        .batch()
-        .unwrap()
+    states(&[(text, None)])
 }
 
 fn unmatched() -> RecordBatch {
     Columns::of(&[()]).integer("lines", |()| 2).integer("fen", |()| 900).batch().unwrap()
+}
+
+fn columns_of_one(name: &'static str, value: i64) -> RecordBatch {
+    Columns::of(&[()]).integer(name, |()| value).batch().unwrap()
 }
 
 /// A warehouse with one month of bills that nobody valued, and no enrolment.
@@ -82,7 +88,8 @@ fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
     let columns = Columns::of(&nothing);
     Ok(match sql {
         sql if sql.contains("concat_ws") => inputs_of(&["2026-03"]),
-        sql if is_state(sql) => no_states(),
+        sql if is_state(sql) => states(&[]),
+        sql if sql.contains("AS months") => columns_of_one("months", 0),
         sql if sql.contains("AS lines") => unmatched(),
         sql if sql.contains("FROM package_component") => columns
             .text("component_id", |()| "")
@@ -97,9 +104,9 @@ fn empty_month(sql: &str, _: &[Parameter]) -> Result<RecordBatch, Status> {
     })
 }
 
-/// What an earlier run left of the months.
+/// Whether a query asks what earlier runs left of the months.
 fn is_state(sql: &str) -> bool {
-    sql.starts_with("SELECT month, status") || sql.contains("SELECT month, city, status")
+    sql.contains("figures_snapshot_id")
 }
 
 /// Of a step: neither of the plan nor of what was written before.
@@ -135,7 +142,14 @@ fn kernel_with(missing: &'static [&'static str], rows_waiting: i64) -> FakeKerne
 
 /// Runs the job to its end.
 fn run(context: &Context) -> Result<RunResponse, Status> {
-    let mut request = RunRequest { job: "value-months".to_owned(), run_id: "r1".to_owned(), ..RunRequest::default() };
+    run_with(context, run_request())
+}
+
+fn run_request() -> RunRequest {
+    RunRequest { job: "value-months".to_owned(), run_id: "r1".to_owned(), ..RunRequest::default() }
+}
+
+fn run_with(context: &Context, mut request: RunRequest) -> Result<RunResponse, Status> {
     loop {
         let step = JobsClient::new(context).run(&CallOptions::default(), &request)?;
         if step.cursor.is_empty() {
@@ -154,7 +168,7 @@ fn a_month_without_all_of_its_feeds_is_not_valued_and_says_what_is_missing() {
     assert_eq!(last.result_json, r#"{"valued":[],"not_valued":["2026-03"],"enrolments":0}"#);
     let appends = kernel.appends();
     assert_eq!(appends.len(), 1);
-    assert_eq!((appends[0].dataset.as_str(), appends[0].idempotency_key.as_str()), ("package_monitor.month", "r1/1/month"));
+    assert_eq!((appends[0].dataset.as_str(), appends[0].idempotency_key.as_str()), ("package_monitor.month", "r1/1/month-0"));
     let written = String::from_utf8_lossy(&appends[0].ipc).into_owned();
     assert!(written.contains("not_valued") && written.contains("misc.usage lacks 20260330, 20260331"), "{written}");
 }
@@ -179,6 +193,72 @@ fn a_complete_month_is_valued_and_every_query_reads_one_snapshot() {
     assert_eq!(last.result_json, r#"{"valued":["2026-03"],"not_valued":[],"enrolments":0}"#);
     let pinned: Vec<i64> = kernel.queries().iter().filter(|query| is_input(&query.sql)).map(|query| query.snapshot_id).collect();
     assert!(pinned.len() >= 5 && pinned.iter().all(|snapshot_id| *snapshot_id == 41), "{pinned:?}");
+}
+
+/// What the job wrote of the months, an append a text.
+fn months_written(kernel: &FakeKernel) -> Vec<String> {
+    let of_months = kernel.appends().into_iter().filter(|append| append.dataset == "package_monitor.month");
+    of_months.map(|append| String::from_utf8_lossy(&append.ipc).into_owned()).collect()
+}
+
+#[test]
+fn while_figures_are_replaced_the_month_says_so_and_where_those_of_before_are() {
+    // A number that is nothing else in the bytes, and text.
+    const WHOLE_AT: i64 = 0x6162_6364_6566;
+    let written = |before: Option<(&'static str, Option<i64>)>| {
+        let answer = move |sql: &str, parameters: &[Parameter]| match before {
+            Some(before) if is_state(sql) => Ok(states(&[before])),
+            _ => empty_month(sql, parameters),
+        };
+        let (kernel, context) = kernel(&[]).on_query(answer).start("441900");
+        let request = RunRequest { parameters_json: r#"{"from": "2026-03"}"#.to_owned(), ..run_request() };
+        run_with(&context, request).unwrap();
+        months_written(&kernel)
+            .iter()
+            .map(|ipc| (ipc.contains("valuing"), ipc.as_bytes().windows(8).any(|bytes| bytes == WHOLE_AT.to_le_bytes())))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(written(None), [(false, false)], "nobody takes the month for valued before its only row");
+    assert_eq!(written(Some(("not_valued", None))), [(false, false)]);
+    assert_eq!(written(Some(("valued", None))), [(true, false), (false, false)]);
+    assert_eq!(
+        written(Some(("valuing", Some(WHOLE_AT)))),
+        [(true, true), (false, false)],
+        "since the stopped run, too, the figures are whole where they were before it"
+    );
+}
+
+#[test]
+fn a_stopped_run_is_seen_by_the_next() {
+    let answer = |sql: &str, parameters: &[Parameter]| if is_state(sql) { Ok(states(&[("valuing", Some(7))])) } else { empty_month(sql, parameters) };
+    let (kernel, context) = kernel(&[]).on_query(answer).start("441900");
+    assert_eq!(run(&context).unwrap().result_json, r#"{"valued":["2026-03"],"not_valued":[],"enrolments":0}"#, "the inputs are the same");
+    assert_eq!(months_written(&kernel).len(), 2);
+}
+
+#[test]
+fn while_figures_are_replaced_answers_are_those_of_before() {
+    let ask = |rounds: usize| {
+        let asked = Cell::new(0);
+        let answer = move |sql: &str, _: &[Parameter]| {
+            if !is_state(sql) {
+                return Ok(RecordBatch::new_empty(states(&[]).schema()));
+            }
+            asked.set(asked.get() + 1);
+            let before = 40 - i64::try_from(asked.get()).unwrap_or(0);
+            Ok(states(&[if asked.get() > rounds { ("valued", None) } else { ("valuing", Some(before)) }]))
+        };
+        let (kernel, context) = kernel(&[]).on_query(answer).start("441900");
+        let request = ListConflictsRequest { month: "2026-03".to_owned(), ..ListConflictsRequest::default() };
+        let answer = PackageMonitorClient::new(&context).list_conflicts(&CallOptions::default(), &request);
+        (answer, kernel.queries().iter().map(|query| query.snapshot_id).collect::<Vec<_>>())
+    };
+    let (answer, pinned) = ask(0);
+    assert_eq!((answer.unwrap().snapshot_id, pinned), (41, vec![0, 41]));
+    let (answer, pinned) = ask(2);
+    assert_eq!((answer.unwrap().snapshot_id, pinned), (38, vec![0, 39, 38, 38]), "another city's run had begun before, while this one's was on");
+    let (answer, pinned) = ask(usize::MAX);
+    assert_eq!((answer.unwrap_err().reason(), pinned.len()), ("MONTH_NOT_VALUED", 64));
 }
 
 #[test]
@@ -287,7 +367,7 @@ fn a_month_has_rows_for_what_is_in_force_or_named_by_a_line() {
         let valued = valuation::value(month("2026-03"), &inputs(rows, &[("named", 500)]), &ByPackage::none(), "0.3".parse().unwrap());
         let ids: Vec<&str> = valued.enrolments.iter().map(|row| row.enrolment_id.as_str()).collect();
         assert_eq!(ids, expected);
-        assert_eq!((valued.enrolments[0].in_force, valued.enrolments[0].parts.real_fen), (false, 500), "without a component all is real");
+        assert_eq!((valued.enrolments[0].in_force, valued.enrolments[0].real_fen), (false, 500), "without a component all is real");
     }
 }
 
@@ -298,7 +378,7 @@ fn what_is_found_no_more_is_withdrawn() {
         |rows: Vec<EnrolmentRow>| valuation::value(month("2026-03"), &inputs(rows, &[("e1", 700), ("e2", 300)]), &ByPackage::none(), "0.3".parse().unwrap());
     let (earlier, mut now) = (value(rows.clone()), value(rows[..1].to_vec()));
     outputs::withdraw(&mut now.enrolments, earlier.enrolments);
-    let rows: Vec<(&str, i64, bool)> = now.enrolments.iter().map(|row| (row.enrolment_id.as_str(), row.parts.booked_fen, row.withdrawn)).collect();
+    let rows: Vec<(&str, i64, bool)> = now.enrolments.iter().map(|row| (row.enrolment_id.as_str(), row.booked_fen, row.withdrawn)).collect();
     assert_eq!(rows, [("e1", 700, false), ("e2", 0, true)]);
 }
 

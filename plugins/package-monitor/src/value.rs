@@ -3,7 +3,7 @@ use std::ops::AddAssign;
 use package_valuation::MonthValue;
 use serde::{Deserialize, Serialize};
 
-use crate::proto::package_monitor::v1::Value;
+use crate::{datasets::EnrolmentValueRow, proto::package_monitor::v1::Value};
 
 /// The columns of a value, to be summed.
 pub(crate) const SUMS: &str = "sum(booked_fen) AS booked_fen, sum(real_fen) AS real_fen, sum(virtual_fen) AS virtual_fen, sum(gifted_fen) AS gifted_fen, \
@@ -28,6 +28,18 @@ impl From<&MonthValue> for Parts {
             gifted_fen: signed(value.gifted_fen),
             swapped_fen: signed(value.swapped_fen),
         }
+    }
+}
+
+impl EnrolmentValueRow {
+    pub(crate) fn parts(&self) -> Parts {
+        let EnrolmentValueRow { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, .. } = *self;
+        Parts { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen }
+    }
+
+    pub(crate) fn with(self, parts: Parts) -> EnrolmentValueRow {
+        let Parts { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen } = parts;
+        EnrolmentValueRow { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen, ..self }
     }
 }
 

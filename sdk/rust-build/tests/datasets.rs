@@ -28,7 +28,7 @@ columns:
   - {name: seen_at, type: instant, nullable: true, class: public, meaning: "The last one"}
   - {name: type, type: text, nullable: true, class: public, meaning: "What it is"}
   - {name: visits, type: integer, nullable: false, class: public, meaning: "Visits"}
-  - {name: share, type: real, nullable: true, class: public, meaning: "Share of the city's"}
+  - {name: share, type: real, nullable: true, class: public, meaning: "Share of all"}
   - {name: withdrawn, type: boolean, nullable: false, class: public, meaning: "Gone"}
   - {name: revision, type: integer, nullable: false, class: public, meaning: "Set by the kernel"}
 "#;

@@ -111,7 +111,7 @@ impl DatasetRow for Visit {
 }
 
 fn visits(count: usize, page_bytes: usize) -> Vec<Visit> {
-    let visit = |number: usize| Visit { page: format!("{number:0page_bytes$}"), referrer: None, seconds: None, ordered: None, left_at: None };
+    let visit = |number: usize| Visit { page: format!("{number}{}", "x".repeat(page_bytes)), referrer: None, seconds: None, ordered: None, left_at: None };
     (0..count).map(visit).collect()
 }
 

@@ -167,19 +167,25 @@ impl Catalogue {
         }
     }
 
+    /// What a city makes of some packages: of one from April on, of one until March, of one for a time in between. Before and after, they are what the province makes of them.
+    pub(super) async fn append_of_city(&self, kernel: &Kernel, city: &str) {
+        let terms = [(2, (FIRSTS[3], None), 700), (3, (LONG_AGO, Some(FIRSTS[2])), 1_300), (4, (FIRSTS[1] + 9, Some(APRIL_10)), 0)];
+        let own = |(package, validity, price): (u32, Validity, i64)| Component {
+            component_id: format!("{}O{package}-{city}", self.prefix),
+            validity,
+            package_id: self.package(package),
+            product_id: self.product(0),
+            role: "paid",
+            list_price_fen: price,
+            entitlement: Some(10),
+            measure: "events",
+        };
+        append_components(kernel, city, &format!("{}-own", self.prefix), &terms.map(own)).await;
+    }
+
     pub(super) async fn append(&self, kernel: &Kernel, key: &str) {
+        append_components(kernel, PROVINCE, &format!("{}-components-{key}", self.prefix), &self.components).await;
         let province = kernel.call.in_city(PROVINCE);
-        let components = Columns::of(&self.components)
-            .text("component_id", |row| &row.component_id)
-            .day("valid_from", |row| row.validity.0)
-            .optional_day("valid_to", |row| row.validity.1)
-            .text("package_id", |row| &row.package_id)
-            .text("product_id", |row| &row.product_id)
-            .text("role", |row| row.role)
-            .integer("list_price_fen", |row| row.list_price_fen)
-            .optional_integer("entitlement", |row| row.entitlement)
-            .text("measure", |row| row.measure);
-        province.append("package_component", &format!("{}-components-{key}", self.prefix), components).await.unwrap();
         let tariffs = Columns::of(&self.tariffs)
             .text("tariff_id", |row| &row.tariff_id)
             .day("valid_from", |row| row.validity.0)
@@ -189,4 +195,18 @@ impl Catalogue {
             .integer("ordinary_voice_discount_permille", |row| row.permille);
         province.append("tariff", &format!("{}-tariffs-{key}", self.prefix), tariffs).await.unwrap();
     }
+}
+
+async fn append_components(kernel: &Kernel, city: &str, key: &str, components: &[Component]) {
+    let columns = Columns::of(components)
+        .text("component_id", |row| &row.component_id)
+        .day("valid_from", |row| row.validity.0)
+        .optional_day("valid_to", |row| row.validity.1)
+        .text("package_id", |row| &row.package_id)
+        .text("product_id", |row| &row.product_id)
+        .text("role", |row| row.role)
+        .integer("list_price_fen", |row| row.list_price_fen)
+        .optional_integer("entitlement", |row| row.entitlement)
+        .text("measure", |row| row.measure);
+    kernel.call.in_city(city).append("package_component", key, columns).await.unwrap();
 }

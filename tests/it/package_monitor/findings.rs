@@ -28,7 +28,7 @@ fn text(row: &Value, name: &str) -> String {
 }
 
 /// All rows of a list, page by page.
-fn listed(kernel: &Kernel, city: &str, method: &str, field: &str, request: &Value) -> Vec<Value> {
+pub(super) fn listed(kernel: &Kernel, city: &str, method: &str, field: &str, request: &Value) -> Vec<Value> {
     let (mut all, mut request) = (Vec::new(), request.clone());
     loop {
         let page = call(kernel, city, &format!("{SERVICE}/{method}"), &request);
@@ -244,17 +244,19 @@ pub(super) async fn problems_of_the_rules_are_found(kernel: &Kernel, city: &str)
 
 /// Every method is refused to who lacks its permission, and to who has it in another city.
 pub(super) async fn nobody_asks_without_the_right(kernel: &Kernel, city: &str, other_city: &str) {
-    const METHODS: [(&str, &str); 11] = [
+    const METHODS: [(&str, &str); 13] = [
         ("ListMonths", "package_monitor.read"),
         ("ListPackages", "package_monitor.read"),
         ("ListPackageGroups", "package_monitor.read"),
         ("ListEnrolments", "package_monitor.read"),
+        ("ListComponents", "package_monitor.read"),
         ("ListCustomers", "package_monitor.read"),
         ("ListConflicts", "package_monitor.read"),
         ("ListRuleProblems", "package_monitor.read"),
         ("ListSourceAnomalies", "package_monitor.read"),
         ("ListSourceEnrolments", "package_monitor.read"),
         ("ListTakesAndCancels", "package_monitor.read"),
+        ("ListUnmatchedLines", "package_monitor.read"),
         ("CheckEnrolment", "package_monitor.check"),
     ];
     let of_order_system = kernel.account("order-system", &["package_monitor.check"], &[city]).await;

@@ -4,12 +4,13 @@ use backplane_sdk::{Context, Day, Month, Status, proto::v1::Reason};
 use package_valuation::{Component, Components, Measure, Role};
 use serde::Deserialize;
 
-// Of overlapping validity the later start wins: it is read last. A package that the city has components of its own for is what the city makes of it.
+// Of overlapping validity the later start wins: it is read last. A package that the city has components of its own for on the day is what the city makes of it.
 const VALID: &str = "
 SELECT component_id, package_id, product_id, role, list_price_fen, entitlement, measure
 FROM package_component
 WHERE valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1) AND city IN ('440000', $2)
-  AND (city <> '440000' OR package_id NOT IN (SELECT package_id FROM package_component WHERE city = $2 AND city <> '440000'))
+  AND (city <> '440000' OR package_id NOT IN (
+    SELECT package_id FROM package_component WHERE city = $2 AND city <> '440000' AND valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1)))
 ORDER BY component_id, valid_from";
 
 #[derive(Deserialize)]

@@ -3,14 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use backplane_sdk::{Context, Day, Month, Status};
+use backplane_sdk::{Context, Day, Month, Status, log};
 use package_valuation::Term;
 use serde::Deserialize;
 
-use super::{inputs::EnrolmentRow, outputs::ConflictRow};
+use super::inputs::EnrolmentRow;
+use crate::datasets::ConflictRow;
 
 // Limit: characters of a rule's reason that a row repeats: an append of many rows has to stay below its bytes.
 const REASON_CHARACTERS_MAX: usize = 100;
+
+// Limit: pairs of a customer, as the contract says: two packages held a thousand times each are a million.
+const PAIRS_MAX: usize = 1_000;
+// Limit: pairs of a customer that are looked at for a rule.
+const PAIRS_LOOKED_AT_MAX: usize = 100_000;
 
 const RULES: &str = "
 SELECT package_id, other_id, valid_from, valid_to, reason
@@ -64,10 +70,12 @@ fn of_one(month: Month, of_customer: &[EnrolmentRow], rules: &Rules) -> Vec<Conf
     for row in of_customer {
         of_package.entry(&row.package_id).or_default().extend(row.term().map(|term| (row, term)));
     }
-    let mut conflicts: BTreeMap<(String, String), ConflictRow> = BTreeMap::new();
+    let (mut conflicts, mut is_cut): (BTreeMap<(String, String), ConflictRow>, bool) = (BTreeMap::new(), false);
     for rule in of_package.keys().filter_map(|package| rules.of_package.get(*package)).flatten() {
         let (ones, others) = (of_package.get(rule.package_id.as_str()), of_package.get(rule.other_id.as_str()));
-        for (one, other) in ones.into_iter().flatten().flat_map(|one| others.into_iter().flatten().map(move |other| (one, other))) {
+        let pairs = ones.into_iter().flatten().flat_map(|one| others.into_iter().flatten().map(move |other| (one, other)));
+        is_cut |= ones.map_or(0, Vec::len).saturating_mul(others.map_or(0, Vec::len)) > PAIRS_LOOKED_AT_MAX;
+        for (one, other) in pairs.take(PAIRS_LOOKED_AT_MAX) {
             let Some(conflict) = conflict(month, rule, one, other) else { continue };
             // Of several rules the one by which they excluded each other first.
             let key = (conflict.enrolment_id.clone(), conflict.other_enrolment_id.clone());
@@ -77,7 +85,11 @@ fn of_one(month: Month, of_customer: &[EnrolmentRow], rules: &Rules) -> Vec<Conf
             }
         }
     }
-    conflicts.into_values().collect()
+    if is_cut || conflicts.len() > PAIRS_MAX {
+        let customer_id = of_customer.first().map_or(0, |enrolment| enrolment.customer_id);
+        log::warn(format_args!("customer {customer_id} has {} conflicts in {month} or more, of which at most {PAIRS_MAX} are written", conflicts.len()));
+    }
+    conflicts.into_values().take(PAIRS_MAX).collect()
 }
 
 fn conflict(month: Month, rule: &Rule, one: &Held<'_>, other: &Held<'_>) -> Option<ConflictRow> {

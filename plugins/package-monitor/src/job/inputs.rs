@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use backplane_sdk::{Context, Day, Month, Status};
+use backplane_sdk::{Context, Day, Month, Status, proto::v1::Reason};
 use package_valuation::Term;
 use serde::Deserialize;
 
@@ -36,14 +36,26 @@ FROM subscriber s LEFT JOIN tariff t ON t.tariff_id = s.tariff_id AND t.city IN 
 WHERE s.valid_from <= $1 AND (s.valid_to IS NULL OR s.valid_to > $1) AND s.customer_id > $2 AND s.customer_id <= $3
 ORDER BY s.customer_id, s.valid_from, t.city, t.valid_from";
 
-// A month without a row passes on what the one before it left, and an enrolment that was given to another customer takes it along.
+// What the newest valued month with a row left: a month without one passes on what the one before it left, and an enrolment that was given to another customer takes it along.
 const CARRIED: &str = "
-SELECT enrolment_id, carried_fen
-FROM (SELECT enrolment_id, carried_fen, row_number() OVER (PARTITION BY enrolment_id ORDER BY month DESC) AS age
+SELECT enrolment_id, month, carried_fen
+FROM (SELECT enrolment_id, month, carried_fen, row_number() OVER (PARTITION BY enrolment_id ORDER BY month DESC) AS age
       FROM package_monitor.enrolment_value
       WHERE month < $1 AND NOT withdrawn AND enrolment_id IN (SELECT enrolment_id FROM enrolment WHERE customer_id > $2 AND customer_id <= $3)
         AND month IN (SELECT month FROM package_monitor.month WHERE status = 'valued')) AS earlier
-WHERE age = 1 AND carried_fen < 0";
+WHERE age = 1 AND (carried_fen < 0 OR $4)";
+
+// The bills of months that have no figures, oldest first: what is known of them is carried all the same.
+const LEFT_OUT: &str = "
+SELECT enrolment_id, month, sum(amount_fen) AS charged_fen
+FROM charge
+WHERE month < $1 AND kind IN ('package', 'fee', 'refund', 'adjustment') AND month NOT IN (SELECT month FROM package_monitor.month WHERE status = 'valued')
+  AND enrolment_id IN (SELECT enrolment_id FROM enrolment WHERE customer_id > $2 AND customer_id <= $3)
+GROUP BY enrolment_id, month
+ORDER BY month";
+
+// Limit: enrolments of one customer: a step holds all of them, some 300 bytes each with what is computed.
+const ENROLMENTS_OF_CUSTOMER_MAX: i64 = 100_000;
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct EnrolmentRow {
@@ -92,7 +104,15 @@ struct TariffRow {
 #[derive(Deserialize)]
 struct CarriedRow {
     enrolment_id: String,
+    month: Month,
     carried_fen: i64,
+}
+
+#[derive(Deserialize)]
+struct LeftOutRow {
+    enrolment_id: String,
+    month: Month,
+    charged_fen: i64,
 }
 
 /// The lines of an enrolment's month, summed.
@@ -109,6 +129,8 @@ pub(crate) struct Slice {
     pub(crate) snapshot_id: i64,
     /// Customers above this one.
     pub(crate) after_customer: i64,
+    /// Whether months before it have bills that no figure has.
+    pub(crate) follows_left_out: bool,
 }
 
 /// The inputs of a step.
@@ -128,7 +150,7 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     pub(crate) fn read(context: &Context, slice: Slice, enrolments_max: i64) -> Result<Inputs, Status> {
-        let Slice { month, snapshot_id, after_customer } = slice;
+        let Slice { month, snapshot_id, after_customer, follows_left_out } = slice;
         let (first, last) = (month.first_day(), month.last_day());
         let query = |sql: &'static str| context.warehouse().query(sql).pin(snapshot_id);
         let mut rows_max = enrolments_max;
@@ -137,7 +159,13 @@ impl Inputs {
             match whole_customers(found, rows_max) {
                 Some(whole) => break whole,
                 // One customer has more than a step takes.
-                None => rows_max *= 2,
+                None if rows_max < ENROLMENTS_OF_CUSTOMER_MAX => rows_max = ENROLMENTS_OF_CUSTOMER_MAX.min(rows_max * 2),
+                None => {
+                    let message = format!(
+                        "one customer above {after_customer} has {ENROLMENTS_OF_CUSTOMER_MAX} enrolments or more in {month}: look at where they come from"
+                    );
+                    return Err(Status::internal(Reason::RowsInvalid, message));
+                }
             }
         };
         // Without more, also those without an enrolment belong to the slice: what an earlier valuation wrote of them is withdrawn.
@@ -157,11 +185,35 @@ impl Inputs {
             let TariffRow { customer_id, permille } = row?;
             inputs.permille.insert(customer_id, permille);
         }
-        for row in query(CARRIED).bind(month).bind(after_customer).bind(to_customer).rows::<CarriedRow>()? {
-            let CarriedRow { enrolment_id, carried_fen } = row?;
-            inputs.carried.insert(enrolment_id, carried_fen);
+        let mut left = Left::default();
+        for row in query(CARRIED).bind(month).bind(after_customer).bind(to_customer).bind(follows_left_out).rows::<CarriedRow>()? {
+            let CarriedRow { enrolment_id, month, carried_fen } = row?;
+            left.of.insert(enrolment_id, (Some(month), carried_fen));
         }
+        if follows_left_out {
+            for row in query(LEFT_OUT).bind(month).bind(after_customer).bind(to_customer).rows::<LeftOutRow>()? {
+                let LeftOutRow { enrolment_id, month, charged_fen } = row?;
+                left.pass_on(enrolment_id, month, charged_fen);
+            }
+        }
+        inputs.carried = left.of.into_iter().map(|(enrolment_id, (_, carried_fen))| (enrolment_id, carried_fen)).collect();
         Ok(inputs)
+    }
+}
+
+/// What enrolments carry, each with the valued month that left it.
+#[derive(Default)]
+struct Left {
+    of: HashMap<String, (Option<Month>, i64)>,
+}
+
+impl Left {
+    /// Carries what was charged in a month without figures, if it comes after the one that left something; such months come in their order.
+    fn pass_on(&mut self, enrolment_id: String, month: Month, charged_fen: i64) {
+        let (valued, carried_fen) = self.of.entry(enrolment_id).or_default();
+        if valued.is_none_or(|valued| valued < month) {
+            *carried_fen = carried_fen.saturating_add(charged_fen).min(0);
+        }
     }
 }
 
@@ -175,4 +227,29 @@ fn whole_customers(mut rows: Vec<EnrolmentRow>, rows_max: i64) -> Option<(Vec<En
     let whole = rows.iter().position(|row| row.customer_id == last).filter(|whole| *whole > 0)?;
     rows.truncate(whole);
     Some((rows, true))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_months_without_figures_charged_is_carried_from_the_last_that_has_some() {
+        let month = |text: &str| text.parse::<Month>().unwrap();
+        let mut left = Left::default();
+        left.of.insert("known".to_owned(), (Some(month("2026-02")), -300));
+        for (id, of, fen) in [
+            ("known", "2026-01", -10_000),
+            ("known", "2026-03", -50),
+            ("known", "2026-04", 500),
+            ("known", "2026-05", -20),
+            ("new", "2026-04", 900),
+            ("new", "2026-05", -700),
+        ] {
+            left.pass_on(id.to_owned(), month(of), fen);
+        }
+        assert_eq!(left.of["known"].1, -20, "that of January is in what February left; April took the rest and more");
+        assert_eq!(left.of["new"].1, -700);
+    }
 }

@@ -1,35 +1,23 @@
 //! What the job writes: rows of the plugin's own datasets, one file a dataset. A row that an earlier valuation wrote and this one found no more is withdrawn: written
 //! again with nothing in it, since readers of the dataset have to see that it is gone.
 
-mod anomaly_row;
-mod component_row;
-mod conflict_row;
-mod value_row;
-
 use std::{collections::HashSet, hash::Hash};
 
 use backplane_sdk::{
-    Context, Month, Status,
+    Context, Day, Month, Status,
     job::RunRequest,
-    warehouse::{Columns, Query},
+    warehouse::{Query, Row},
 };
 use serde::de::DeserializeOwned;
 
-pub(crate) use anomaly_row::{AnomalyRow, Source};
-pub(crate) use component_row::ComponentRow;
-pub(crate) use conflict_row::ConflictRow;
-pub(crate) use value_row::ValueRow;
-
 use super::inputs::Slice;
-
-// Limit: rows of one append. A row has at most some 300 bytes, and an append 16 MiB.
-const ROWS_MAX: usize = 25_000;
+use crate::{
+    datasets::{ComponentValueRow, ConflictRow, EnrolmentValueRow, SourceAnomalyRow},
+    value::Parts,
+};
 
 /// A row of one of the plugin's datasets, of which each month has some.
-pub(crate) trait Output: DeserializeOwned {
-    const DATASET: &'static str;
-    /// The columns that the fields are read from, as SQL.
-    const COLUMNS: &'static str;
+pub(crate) trait Output: Row + DeserializeOwned {
     /// What names a row within its month, as SQL.
     const KEY: &'static str;
     type Key<'r>: Eq + Hash
@@ -37,9 +25,61 @@ pub(crate) trait Output: DeserializeOwned {
         Self: 'r;
 
     fn key(&self) -> Self::Key<'_>;
-    fn columns(rows: &[Self]) -> Columns<'_, Self>;
     /// The same row with nothing in it.
     fn withdrawn(self) -> Self;
+}
+
+impl Output for EnrolmentValueRow {
+    const KEY: &'static str = "enrolment_id";
+    type Key<'r> = &'r str;
+
+    fn key(&self) -> &str {
+        &self.enrolment_id
+    }
+
+    fn withdrawn(self) -> EnrolmentValueRow {
+        let row = EnrolmentValueRow { in_force: false, carried_fen: 0, components: 0, silent_components: 0, under_used_components: 0, withdrawn: true, ..self };
+        row.with(Parts::default())
+    }
+}
+
+impl Output for ComponentValueRow {
+    const KEY: &'static str = "enrolment_id, component_id";
+    type Key<'r> = (&'r str, &'r str);
+
+    fn key(&self) -> (&str, &str) {
+        (&self.enrolment_id, &self.component_id)
+    }
+
+    fn withdrawn(self) -> ComponentValueRow {
+        ComponentValueRow { used: 0, state: "withdrawn".to_owned(), allocated_fen: 0, virtual_fen: 0, ..self }
+    }
+}
+
+impl Output for ConflictRow {
+    const KEY: &'static str = "enrolment_id, other_enrolment_id";
+    type Key<'r> = (&'r str, &'r str);
+
+    fn key(&self) -> (&str, &str) {
+        (&self.enrolment_id, &self.other_enrolment_id)
+    }
+
+    fn withdrawn(self) -> ConflictRow {
+        ConflictRow { withdrawn: true, ..self }
+    }
+}
+
+impl Output for SourceAnomalyRow {
+    const KEY: &'static str = "channel_id, agent_id, first_day, last_day";
+    type Key<'r> = (&'r str, &'r str, Day, Day);
+
+    fn key(&self) -> (&str, &str, Day, Day) {
+        (&self.channel_id, &self.agent_id, self.first_day, self.last_day)
+    }
+
+    fn withdrawn(self) -> SourceAnomalyRow {
+        SourceAnomalyRow { enrolments: 0, expected: 0.0, chance: 1.0, withdrawn: true, ..self }
+    }
 }
 
 /// What was written of a step's customers before: the newest, with what this run wrote. An enrolment that was moved from one customer to another is then found under the
@@ -60,11 +100,7 @@ pub(crate) fn of_month<R: Output>(context: &Context, month: Month) -> Query<'_> 
 /// nothing twice.
 pub(crate) fn write<R: Output>(context: &Context, request: &RunRequest, mut rows: Vec<R>, earlier: Query<'_>) -> Result<(), Status> {
     withdraw(&mut rows, earlier.rows()?.into_vec()?);
-    for (part, rows) in rows.chunks(ROWS_MAX).enumerate() {
-        let key = request.key(&format!("{}-{part}", R::DATASET));
-        context.warehouse().append(R::DATASET, &key, &R::columns(rows).batch()?)?;
-    }
-    Ok(())
+    context.warehouse().append_rows(&request.key(R::DATASET), &rows)
 }
 
 /// Adds what was written earlier and is not among the rows, with nothing in it.

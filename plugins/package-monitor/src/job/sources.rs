@@ -16,8 +16,7 @@ use backplane_sdk::{Context, Day, Month, Status};
 use chance::at_least;
 use serde::Deserialize;
 
-use super::outputs::{AnomalyRow, Source};
-use crate::configuration::Configuration;
+use crate::{configuration::Configuration, datasets::SourceAnomalyRow};
 
 /// Days before the month from which a source's habit is learned.
 const HABIT_DAYS: i32 = 90;
@@ -43,6 +42,20 @@ FROM enrolment
 WHERE day >= $1 AND day <= $2 AND continues_id IS NULL
 GROUP BY 1, 2, 3";
 
+/// What takes enrolments.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+struct Source {
+    channel_id: String,
+    /// Empty for the channel as a whole.
+    agent_id: String,
+}
+
+impl Source {
+    fn is_of(&self, row: &SourceAnomalyRow) -> bool {
+        (&self.channel_id, &self.agent_id) == (&row.channel_id, &row.agent_id)
+    }
+}
+
 /// What an agent, or a channel without an agent, took on a day.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Taken {
@@ -61,13 +74,13 @@ pub(crate) struct Bar {
 }
 
 /// The abnormal sources of a month.
-pub(crate) fn find(context: &Context, month: Month, snapshot_id: i64, configuration: &Configuration) -> Result<Vec<AnomalyRow>, Status> {
+pub(crate) fn find(context: &Context, month: Month, snapshot_id: i64, configuration: &Configuration) -> Result<Vec<SourceAnomalyRow>, Status> {
     let from = month.first_day().plus_days(-HABIT_DAYS).unwrap_or(month.first_day());
     let taken = context.warehouse().query(TAKEN).bind(from).bind(month.last_day()).pin(snapshot_id).rows()?.into_vec()?;
     Ok(abnormal(month, &taken, configuration.bar()))
 }
 
-fn abnormal(month: Month, taken: &[Taken], bar: Bar) -> Vec<AnomalyRow> {
+fn abnormal(month: Month, taken: &[Taken], bar: Bar) -> Vec<SourceAnomalyRow> {
     let (first, last) = (month.first_day().number(), month.last_day().number());
     let Some(begin) = habit_begins(taken, first) else {
         return Vec::new();
@@ -84,9 +97,9 @@ fn abnormal(month: Month, taken: &[Taken], bar: Bar) -> Vec<AnomalyRow> {
     of_agents.iter().for_each(|(agent, own)| colleagues.entry(&agent.channel_id).or_default().add(own));
     // Alone in its channel it is compared with all agents.
     let like = |agent: &Source| colleagues.get(agent.channel_id.as_str()).copied().filter(|like| like.sources > 1).unwrap_or(of_city);
-    let judged = |judge: &Judge| of_agents.iter().flat_map(|(agent, own)| judge.judge(agent, own, like(agent))).collect::<Vec<AnomalyRow>>();
-    let without = |rows: &[AnomalyRow]| {
-        let is_abnormal = |taken: &Taken| rows.iter().any(|row| row.source == taken.source && (row.first_day..=row.last_day).contains(&taken.day));
+    let judged = |judge: &Judge| of_agents.iter().flat_map(|(agent, own)| judge.judge(agent, own, like(agent))).collect::<Vec<SourceAnomalyRow>>();
+    let without = |rows: &[SourceAnomalyRow]| {
+        let is_abnormal = |taken: &Taken| rows.iter().any(|row| taken.source.is_of(row) && (row.first_day..=row.last_day).contains(&taken.day));
         daily(taken.iter().copied().filter(|taken| !is_abnormal(taken)), channel_of)
     };
     // Once more without those that were found, which made the days look busy.
@@ -146,7 +159,7 @@ struct Judge {
 
 impl Judge {
     /// The abnormal days of a source, and the month if it is. Its like are counted with it.
-    fn judge(&self, source: &Source, own: &Daily, like: Like) -> Vec<AnomalyRow> {
+    fn judge(&self, source: &Source, own: &Daily, like: Like) -> Vec<SourceAnomalyRow> {
         let Some(habit) = self.habit(own, like) else {
             return Vec::new();
         };
@@ -154,7 +167,7 @@ impl Judge {
         days.chain([(self.first, self.last)]).filter_map(|(from, to)| self.row(source, own, habit, from, to)).collect()
     }
 
-    fn row(&self, source: &Source, own: &Daily, habit: Habit, from: i32, to: i32) -> Option<AnomalyRow> {
+    fn row(&self, source: &Source, own: &Daily, habit: Habit, from: i32, to: i32) -> Option<SourceAnomalyRow> {
         let enrolments = between(own, from, to);
         let expected = habit.per_day * f64::from(to - from + 1) * self.busy(own, from, to);
         if enrolments < self.bar.enrolments_min || (enrolments as f64) < self.bar.times_expected_min * expected {
@@ -162,7 +175,8 @@ impl Judge {
         }
         let chance = at_least(enrolments, expected, habit.shape);
         let (first_day, last_day) = (Day::from_number(from)?, Day::from_number(to)?);
-        let row = AnomalyRow { month: self.month, source: source.clone(), first_day, last_day, enrolments, expected, chance, withdrawn: false };
+        let Source { channel_id, agent_id } = source.clone();
+        let row = SourceAnomalyRow { month: self.month, channel_id, agent_id, first_day, last_day, enrolments, expected, chance, withdrawn: false };
         (chance <= self.chance_max).then_some(row)
     }
 
@@ -244,7 +258,7 @@ mod tests {
 
     fn reported(taken: &[Taken]) -> Vec<(String, String, String, i64)> {
         let rows = abnormal(month(), taken, BAR).into_iter();
-        rows.map(|row| (row.source.agent_id, row.first_day.to_string(), row.last_day.to_string(), row.enrolments)).collect()
+        rows.map(|row| (row.agent_id, row.first_day.to_string(), row.last_day.to_string(), row.enrolments)).collect()
     }
 
     #[test]

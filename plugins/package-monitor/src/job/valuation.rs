@@ -8,15 +8,17 @@ use package_valuation::{Bill, Component, ComponentValue, Decimal, Enrolment, Mea
 use super::{
     components::{ByPackage, measure_name, role_name},
     inputs::{EnrolmentRow, Inputs, UseRow},
-    outputs::{ComponentRow, ValueRow},
 };
-use crate::value::{Parts, signed};
+use crate::{
+    datasets::{ComponentValueRow, EnrolmentValueRow},
+    value::{Parts, signed},
+};
 
 /// The rows of a step.
 #[derive(Default)]
 pub(crate) struct Valued {
-    pub(crate) enrolments: Vec<ValueRow>,
-    pub(crate) components: Vec<ComponentRow>,
+    pub(crate) enrolments: Vec<EnrolmentValueRow>,
+    pub(crate) components: Vec<ComponentValueRow>,
 }
 
 /// Values the enrolments of a step, customer by customer.
@@ -71,9 +73,10 @@ fn used(rows: &[UseRow]) -> Used<'_> {
     used
 }
 
-fn value_row(month: Month, row: &EnrolmentRow, in_force: bool, value: &MonthValue) -> ValueRow {
+fn value_row(month: Month, row: &EnrolmentRow, in_force: bool, value: &MonthValue) -> EnrolmentValueRow {
     let with = |state: Use| value.components.iter().filter(|component| component.state == state).count() as u64;
-    ValueRow {
+    let Parts { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen } = Parts::from(value);
+    EnrolmentValueRow {
         enrolment_id: row.enrolment_id.clone(),
         month,
         customer_id: row.customer_id,
@@ -82,7 +85,11 @@ fn value_row(month: Month, row: &EnrolmentRow, in_force: bool, value: &MonthValu
         agent_id: row.agent_id.clone(),
         joined_month: row.starts_on.month(),
         in_force,
-        parts: Parts::from(value),
+        booked_fen,
+        real_fen,
+        virtual_fen,
+        gifted_fen,
+        swapped_fen,
         carried_fen: value.carried_fen,
         components: signed(value.components.len() as u64),
         silent_components: signed(with(Use::Silent)),
@@ -91,8 +98,8 @@ fn value_row(month: Month, row: &EnrolmentRow, in_force: bool, value: &MonthValu
     }
 }
 
-fn component_row(month: Month, row: &EnrolmentRow, component: &Component, value: &ComponentValue) -> ComponentRow {
-    ComponentRow {
+fn component_row(month: Month, row: &EnrolmentRow, component: &Component, value: &ComponentValue) -> ComponentValueRow {
+    ComponentValueRow {
         enrolment_id: row.enrolment_id.clone(),
         month,
         component_id: component.component_id.clone(),

@@ -25,6 +25,9 @@ SELECT 'rule' AS what, '' AS id, reason AS text, valid_from AS first_day, valid_
        CASE WHEN package_id = $2 THEN other_id ELSE package_id END AS package_id
 FROM package_relation WHERE relation = 'exclusive' AND (package_id = $2 OR other_id = $2) AND city IN ('440000', $6)";
 
+// Limit: findings of an answer, as the contract says.
+const FINDINGS_MAX: usize = 100;
+
 /// Days back to which a customer's habit of taking and cancelling is looked at: a year.
 const HABIT_DAYS: i32 = 365;
 
@@ -59,7 +62,9 @@ pub(crate) fn check(context: &Context, request: &CheckEnrolmentRequest) -> Resul
     let snapshot_id = rows.snapshot_id();
     let mut facts = rows.into_vec()?;
     facts.sort_by_key(|fact| fact.since);
-    let findings = judge(&wish, &facts, &Configuration::of(context)?);
+    let mut findings = judge(&wish, &facts, &Configuration::of(context)?);
+    findings.sort_by_key(|finding| !finding.blocking);
+    findings.truncate(FINDINGS_MAX);
     Ok(CheckEnrolmentResponse { allowed: !findings.iter().any(|finding| finding.blocking), findings, snapshot_id })
 }
 

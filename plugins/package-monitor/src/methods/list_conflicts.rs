@@ -1,7 +1,7 @@
 use backplane_sdk::{Context, Day, Page, Paged, Status};
 use serde::Deserialize;
 
-use super::package_names::NAMES;
+use super::package_names::names;
 use crate::{
     month,
     proto::package_monitor::v1::{Conflict, Held, ListConflictsRequest, ListConflictsResponse},
@@ -33,8 +33,9 @@ pub(crate) fn list(context: &Context, request: &ListConflictsRequest) -> Result<
     let filter = ListConflictsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let snapshot_id = month::require_valued(context, month, page.snapshot_id())?;
+    let names = names(context);
     let sql = format!(
-        "WITH named AS ({NAMES}),
+        "WITH named AS ({names}),
          value AS (SELECT city, enrolment_id, channel_id, agent_id, booked_fen FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn)
          SELECT c.city, c.customer_id, c.since, c.until, c.reason,
                 c.enrolment_id, c.package_id, n.name_zh, v.channel_id, v.agent_id, v.booked_fen,

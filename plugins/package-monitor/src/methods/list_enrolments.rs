@@ -1,8 +1,8 @@
-use backplane_sdk::{Context, Month, Page, Paged, Status};
+use backplane_sdk::{Context, Month, Page, Paged, Status, warehouse::Row as _};
 use serde::Deserialize;
 
 use crate::{
-    job::outputs::{Output, ValueRow},
+    datasets::EnrolmentValueRow,
     month,
     proto::package_monitor::v1::{EnrolmentValue, ListEnrolmentsRequest, ListEnrolmentsResponse, Value},
 };
@@ -11,7 +11,7 @@ use crate::{
 struct Row {
     city: String,
     #[serde(flatten)]
-    value: ValueRow,
+    value: EnrolmentValueRow,
     revision: i64,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn list(context: &Context, request: &ListEnrolmentsRequest) -> Result
            AND (NOT $7 OR (in_force AND components > 0 AND silent_components = components)) AND (NOT $8 OR agent_id IS NULL)
            AND ($9 = 0 OR customer_id = $9) AND ($10 = '' OR left(CAST(joined_month AS VARCHAR), 7) = $10)
          ORDER BY virtual_fen DESC, enrolment_id, city",
-        ValueRow::COLUMNS
+        EnrolmentValueRow::COLUMNS
     );
     let query = context.warehouse().query(sql).bind(month).bind(package_id.as_str()).bind(channel_id.as_str()).bind(agent_id.as_str());
     let query = query.bind(*silent_only).bind(*under_used_only).bind(*all_silent_only).bind(*without_agent).bind(*customer_id).bind(joined_month.as_str());
@@ -44,6 +44,7 @@ pub(crate) fn list(context: &Context, request: &ListEnrolmentsRequest) -> Result
 }
 
 fn enrolment(Row { city, value, revision }: Row) -> EnrolmentValue {
+    let parts = value.parts();
     EnrolmentValue {
         city,
         enrolment_id: value.enrolment_id,
@@ -52,7 +53,7 @@ fn enrolment(Row { city, value, revision }: Row) -> EnrolmentValue {
         channel_id: value.channel_id,
         agent_id: value.agent_id.unwrap_or_default(),
         joined_month: value.joined_month.to_string(),
-        value: Some(Value::from(value.parts)),
+        value: Some(Value::from(parts)),
         carried_fen: value.carried_fen,
         components: value.components,
         silent_components: value.silent_components,

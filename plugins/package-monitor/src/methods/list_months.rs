@@ -2,7 +2,7 @@ use backplane_sdk::{Context, Month, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
-    month::VALUED,
+    month::NOT_VALUED,
     proto::package_monitor::v1::{ListMonthsRequest, ListMonthsResponse, Month as MonthMessage, Value},
     value::Parts,
 };
@@ -40,7 +40,7 @@ fn month(row: Row) -> MonthMessage {
     MonthMessage {
         city: row.city,
         month: row.month.to_string(),
-        valued: row.status == VALUED,
+        valued: row.status != NOT_VALUED,
         reason: row.reason.unwrap_or_default(),
         configuration_revision: row.configuration_revision,
         input_snapshot_id: row.snapshot_id,

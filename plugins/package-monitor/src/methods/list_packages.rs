@@ -1,7 +1,7 @@
 use backplane_sdk::{Context, Page, Paged, Status};
 use serde::Deserialize;
 
-use super::package_names::NAMES;
+use super::package_names::names;
 use crate::{
     month,
     proto::package_monitor::v1::{ListPackagesRequest, ListPackagesResponse, PackageValue, Part, Value},
@@ -31,6 +31,7 @@ pub(crate) fn list(context: &Context, request: &ListPackagesRequest) -> Result<L
         Part::Real => "real_fen",
     };
     // The share is compared as a fraction of whole fen; doubles order any amounts below 2^53 fen as they are.
+    let names = names(context);
     let sql = format!(
         "WITH valued AS (
            SELECT package_id, count(*) AS enrolments, {SUMS},
@@ -38,7 +39,7 @@ pub(crate) fn list(context: &Context, request: &ListPackagesRequest) -> Result<L
                   count(*) FILTER (WHERE in_force AND silent_components + under_used_components > 0) AS under_used_enrolments
            FROM package_monitor.enrolment_value WHERE month = $1 AND NOT withdrawn GROUP BY package_id)
          SELECT valued.*, named.name_zh
-         FROM valued LEFT JOIN ({NAMES}) AS named ON named.package_id = valued.package_id
+         FROM valued LEFT JOIN ({names}) AS named ON named.package_id = valued.package_id
          ORDER BY CASE WHEN booked_fen > 0 THEN CAST({part} AS DOUBLE) / CAST(booked_fen AS DOUBLE) END DESC NULLS LAST, {part} DESC, valued.package_id"
     );
     let Paged { rows, next_page_token, .. } = context.warehouse().query(sql).bind(month).pin(snapshot_id).page::<Row>(&page)?;

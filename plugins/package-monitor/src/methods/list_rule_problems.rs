@@ -37,8 +37,11 @@ struct Row {
 }
 
 pub(crate) fn list(context: &Context, request: &ListRuleProblemsRequest) -> Result<ListRuleProblemsResponse, Status> {
-    let page = Page::read(context, request.page_size, &request.page_token, &ListRuleProblemsRequest::default())?;
-    let Paged { rows, next_page_token, snapshot_id } = context.warehouse().query(PROBLEMS).bind(Day::today()).bind(context.city()).page::<Row>(&page)?;
+    let from_day = if request.from_day.is_empty() { Day::today() } else { Status::read_field("from_day", &request.from_day)? };
+    // With the day: a page of yesterday's list is followed by none of today's.
+    let filter = ListRuleProblemsRequest { from_day: from_day.to_string(), ..ListRuleProblemsRequest::default() };
+    let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
+    let Paged { rows, next_page_token, snapshot_id } = context.warehouse().query(PROBLEMS).bind(from_day).bind(context.city()).page::<Row>(&page)?;
     Ok(ListRuleProblemsResponse { problems: rows.into_iter().map(problem).collect(), next_page_token, snapshot_id })
 }
 

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use backplane_sdk::{Context, Day, Month, Page, Paged, Status};
+use backplane_sdk::{Context, Day, Month, Page, Paged, Status, warehouse::Row as _};
 use serde::Deserialize;
 
 use crate::{
     configuration::Configuration,
-    job::outputs::{AnomalyRow, Output, Source},
+    datasets::SourceAnomalyRow,
     month,
     proto::package_monitor::v1::{ListSourceAnomaliesRequest, ListSourceAnomaliesResponse, SourceAnomaly},
 };
@@ -38,8 +38,8 @@ ORDER BY enrolments DESC, e.package_id";
 #[derive(PartialEq, Eq, Hash, Deserialize)]
 struct Named {
     city: String,
-    #[serde(flatten)]
-    source: Source,
+    channel_id: String,
+    agent_id: String,
     first_day: Day,
     last_day: Day,
 }
@@ -49,7 +49,7 @@ struct Named {
 struct Row {
     city: String,
     #[serde(flatten)]
-    anomaly: AnomalyRow,
+    anomaly: SourceAnomalyRow,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +82,7 @@ pub(crate) fn list(context: &Context, request: &ListSourceAnomaliesRequest) -> R
          FROM package_monitor.source_anomaly
          WHERE month = $1 AND NOT withdrawn AND ($2 = '' OR channel_id = $2) AND ($3 = '' OR agent_id = $3)
          ORDER BY chance, enrolments DESC, city, channel_id, agent_id, first_day, last_day",
-        AnomalyRow::COLUMNS
+        SourceAnomalyRow::COLUMNS
     );
     let query = context.warehouse().query(sql).bind(month).bind(request.channel_id.as_str()).bind(request.agent_id.as_str());
     let Paged { rows, next_page_token, .. } = query.pin(snapshot_id).page::<Row>(&page)?;
@@ -103,10 +103,10 @@ fn evidence(context: &Context, month: Month, snapshot_id: i64) -> Result<Evidenc
 }
 
 fn anomaly(Row { city, anomaly }: Row, evidence: &mut Evidence) -> SourceAnomaly {
-    let AnomalyRow { source, first_day, last_day, enrolments, expected, chance, .. } = anomaly;
-    let named = Named { city, source, first_day, last_day };
+    let SourceAnomalyRow { channel_id, agent_id, first_day, last_day, enrolments, expected, chance, .. } = anomaly;
+    let named = Named { city, channel_id, agent_id, first_day, last_day };
     let packages = evidence.remove(&named).unwrap_or_default();
-    let Named { city, source: Source { channel_id, agent_id }, .. } = named;
+    let Named { city, channel_id, agent_id, .. } = named;
     let top = packages.first();
     SourceAnomaly {
         city,

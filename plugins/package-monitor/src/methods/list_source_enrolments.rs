@@ -9,7 +9,7 @@ use crate::{
 // Limit: days of one question, as its contract says.
 const DAYS_MAX: i32 = 31;
 
-// With $5 those that a channel was judged by in the month $6: without what its abnormal agents took.
+// With $5 those that a channel was judged by in the months $6 to $7: without what its abnormal agents took.
 const TAKEN: &str = "
 SELECT enrolment_id, customer_id, package_id, agent_id, day, starts_on, ends_on, CAST(cancelled_at AS BIGINT) AS cancelled_at
 FROM enrolment
@@ -18,7 +18,7 @@ WHERE channel_id = $1 AND ($2 = '' OR agent_id = $2) AND day >= $3 AND day <= $4
     SELECT e.enrolment_id
     FROM enrolment e JOIN package_monitor.source_anomaly a
       ON a.channel_id = e.channel_id AND a.agent_id = e.agent_id AND e.day >= a.first_day AND e.day <= a.last_day
-    WHERE a.month = $6 AND NOT a.withdrawn))
+    WHERE a.month >= $6 AND a.month <= $7 AND NOT a.withdrawn))
 ORDER BY at, enrolment_id";
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub(crate) fn list(context: &Context, request: &ListSourceEnrolmentsRequest) -> 
     let filter = ListSourceEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let query = context.warehouse().query(TAKEN).bind(channel_id.as_str()).bind(agent_id.as_str()).bind(first_day).bind(last_day);
-    let query = query.bind(request.without_abnormal_agents).bind(first_day.month());
+    let query = query.bind(request.without_abnormal_agents).bind(first_day.month()).bind(last_day.month());
     let Paged { rows, next_page_token, snapshot_id } = query.page::<Row>(&page)?;
     Ok(ListSourceEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
 }
