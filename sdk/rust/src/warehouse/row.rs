@@ -3,7 +3,7 @@ use super::Columns;
 /// A row of a dataset, as its contract says. `backplane_build::datasets` writes the types for the contracts that a plugin brings; this is one by hand.
 ///
 /// ```
-/// use backplane_sdk::{Day, Status, testing::FakeKernel, warehouse::{Columns, Row}};
+/// use backplane_sdk::{Day, testing::FakeKernel, warehouse::{Columns, Row}};
 ///
 /// struct DayRow {
 ///     day: Day,
