@@ -33,6 +33,7 @@ use kernel_storage::SyncedFiles;
 use tokio::sync::Notify;
 
 use self::{
+    commit::landed_all_the_same,
     held_metadata::HeldMetadata,
     opened::{Opened, Tables},
 };
@@ -213,8 +214,13 @@ impl Lake {
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
         let set = if wanted.is_empty() { self.metadata.reset_sort_spec(table_id) } else { self.metadata.set_sort_spec(table_id, &wanted) };
-        self.newest.store(set.map_err(failed("saying how a table is sorted"))?, Ordering::SeqCst);
+        self.newest.store(self.landed(set)?, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// The snapshot that a change of a table became. One that reports a failure may be in the catalog nevertheless, and the next commit would take it for its own.
+    fn landed(&self, changed: Result<i64, DuckLakeError>) -> Result<i64, WarehouseError> {
+        changed.or_else(|error| landed_all_the_same(self, self.newest(), error))
     }
 
     /// The table's id and by what its files are sorted; `None` when it is not there.
@@ -253,7 +259,7 @@ impl Lake {
             columns,
             &setup.field_ids,
         );
-        let snapshot_id = changed.map_err(failed("adding columns"))?.snapshot_id;
+        let snapshot_id = self.landed(changed.map(|changed| changed.snapshot_id))?;
         self.newest.store(snapshot_id, Ordering::SeqCst);
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot_id);
         Ok(())

@@ -28,12 +28,6 @@ use conflicts::Rules;
 use inputs::{Inputs, Slice};
 use plan::Planned;
 
-// Months before one whose bills no figure has, since their feeds of use lack something, or nobody has valued them.
-const LEFT_OUT: &str = "
-SELECT count(DISTINCT month) AS months
-FROM charge
-WHERE month < $1 AND month NOT IN (SELECT month FROM package_monitor.month WHERE status = 'valued')";
-
 /// What whoever runs the job may ask for: to value these months, stale or not.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,11 +73,6 @@ struct Outcome {
     enrolments: i64,
 }
 
-#[derive(Deserialize)]
-struct LeftOut {
-    months: i64,
-}
-
 #[derive(Default, Deserialize)]
 struct Unmatched {
     lines: i64,
@@ -122,17 +111,17 @@ pub(crate) fn run(context: &Context, request: &RunRequest) -> Result<RunResponse
 /// Begins a month, or says why it is not valued.
 fn begin(context: &Context, request: &RunRequest, planned: Planned, cursor: &mut Cursor) -> Result<Option<Current>, Status> {
     let completeness = plan::completeness(context, &planned, &Configuration::of(context)?)?;
-    let Planned { month, enrolments, inputs, .. } = planned;
+    let Planned { month, enrolments, inputs: digest, .. } = planned;
     // Of a snapshot after the feeds were found complete.
-    let left_out = context.warehouse().query(LEFT_OUT).bind(month).rows::<LeftOut>()?;
+    let (follows_left_out, snapshot_id) = inputs::follows_left_out(context, month)?;
     let current = Current {
         month,
-        inputs,
-        snapshot_id: left_out.snapshot_id(),
+        inputs: digest,
+        snapshot_id,
         after_customer: i64::MIN,
         enrolments: 0,
         waiting_rows: completeness.waiting_rows,
-        follows_left_out: left_out.one()?.months > 0,
+        follows_left_out,
         parts: Parts::default(),
     };
     match completeness.missing {

@@ -9,7 +9,7 @@ use backplane_sdk::{
     job::{JobsClient, RunRequest, RunResponse},
     proto::{
         ingest::v1::{Completeness, ListCompletenessRequest, ListCompletenessResponse},
-        warehouse::v1::Parameter,
+        warehouse::v1::{Parameter, parameter::Value},
     },
     testing::FakeKernel,
     warehouse::Columns,
@@ -259,6 +259,41 @@ fn while_figures_are_replaced_answers_are_those_of_before() {
     assert_eq!((answer.unwrap().snapshot_id, pinned), (38, vec![0, 39, 38, 38]), "another city's run had begun before, while this one's was on");
     let (answer, pinned) = ask(usize::MAX);
     assert_eq!((answer.unwrap_err().reason(), pinned.len()), ("MONTH_NOT_VALUED", 64));
+}
+
+#[test]
+fn a_customer_with_more_enrolments_than_a_step_can_hold_stops_the_month() {
+    let answer = |sql: &str, parameters: &[Parameter]| {
+        if !sql.contains("ORDER BY customer_id, at, enrolment_id") {
+            return empty_month(sql, parameters);
+        }
+        let Some(Value::Integer(rows)) = parameters[3].value else { panic!("its limit is the last of {parameters:?}") };
+        let ids: Vec<String> = (0..rows).map(|number| format!("E{number}")).collect();
+        let columns = Columns::of(&ids).text("enrolment_id", |id| id).integer("customer_id", |_| 7).text("package_id", |_| "p").text("channel_id", |_| "c");
+        let columns = columns.optional_text("agent_id", |_| None).integer("at", |_| 0).day("starts_on", |_| day("2026-01-01"));
+        columns.day("ends_on", |_| day("2026-12-31")).optional_integer("cancelled_at", |_| None).batch()
+    };
+    let (kernel, context) = kernel(&[]).on_query(answer).start("441900");
+    let refused = run(&context).unwrap_err();
+    assert!(refused.reason() == "ROWS_INVALID" && refused.message().contains("has 100000 enrolments or more in 2026-03"), "{refused}");
+    assert!(months_written(&kernel).is_empty(), "nothing of the month is said");
+}
+
+#[test]
+fn a_check_names_a_hundred_findings_at_most_those_that_stand_against_it_first() {
+    let answer = |_: &str, _: &[Parameter]| {
+        let held: Vec<i32> = (0..150).collect();
+        let columns = Columns::of(&held).text("what", |_| "enrolment").text("id", |_| "E").text("text", |_| "taken");
+        let columns = columns.day("first_day", |_| day("2026-01-01")).optional_day("last_day", |_| Some(day("2026-12-31")));
+        // Cancelled at noon of 30 June, within days of having been made: a habit, and none of them is over yet.
+        let columns = columns.optional_integer("number", |_| Some(1_782_792_000_000_000)).day("since", |_| day("2026-06-25"));
+        columns.text("package_id", |_| "p1").batch()
+    };
+    let context = kernel(&[]).on_query(answer).context("441900");
+    let request = CheckEnrolmentRequest { customer_id: 7, package_id: "p1".to_owned(), enrols_on: "2026-06-28".to_owned(), ..CheckEnrolmentRequest::default() };
+    let answer = PackageMonitorClient::new(&context).check_enrolment(&CallOptions::default(), &request).unwrap();
+    assert_eq!((answer.allowed, answer.findings.len()), (false, 100));
+    assert!(answer.findings.iter().all(|finding| finding.blocking), "the habit, which does not stand against it, is the last of 153");
 }
 
 #[test]

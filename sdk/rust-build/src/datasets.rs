@@ -107,10 +107,10 @@ impl Column {
         Some(Kind { rust_type, method, value })
     }
 
-    /// How the column is selected so that its field can be read.
+    /// How the column is selected so that its field can be read; in quotes, since its name may be a word of SQL.
     fn sql(&self) -> String {
-        let name = &self.name;
-        if self.r#type == "instant" { format!("CAST({name} AS BIGINT) AS {name}") } else { name.clone() }
+        let name = format!("\"{}\"", self.name);
+        if self.r#type == "instant" { format!("CAST({name} AS BIGINT) AS {name}") } else { name }
     }
 
     /// The name as Rust, also where it is a keyword.

@@ -56,7 +56,7 @@ fn a_contract_becomes_a_row_with_the_columns_that_its_plugin_writes() {
             "pub(crate) withdrawn: bool,\n}",
             "impl backplane_sdk::warehouse::Row for VisitCountRow",
             "const DATASET: &'static str = \"shop.visit_count\";",
-            "= \"hall_id, month, opened_on, closed_in, CAST(seen_at AS BIGINT) AS seen_at, type, visits, share, withdrawn\";",
+            r#"= "\"hall_id\", \"month\", \"opened_on\", \"closed_in\", CAST(\"seen_at\" AS BIGINT) AS \"seen_at\", \"type\", \"visits\", \"share\", \"withdrawn\"";"#,
             ".text(\"hall_id\", |row| row.hall_id.as_str())",
             ".day(\"month\", |row| row.month.first_day())",
             ".optional_day(\"opened_on\", |row| row.opened_on)",

@@ -342,12 +342,16 @@ mod tests {
 
     /// A text that cannot be compressed and makes a file one of the second size.
     fn of_the_second_size(seed: u64) -> String {
+        incompressible(seed, 400 << 10)
+    }
+
+    fn incompressible(seed: u64, bytes: usize) -> String {
         let mut state = seed | 1;
         let next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             char::from(b' ' + u8::try_from((state >> 33) % 90).unwrap())
         };
-        std::iter::repeat_with(next).take(400 << 10).collect()
+        std::iter::repeat_with(next).take(bytes).collect()
     }
 
     /// How many files of each city the newest snapshot has, beside those that rows were removed from.
@@ -556,31 +560,59 @@ mod tests {
         assert_eq!(numbers(&lake, lake.newest(), None).await, [5, 6, 7, 8, 9, 100, 100]);
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_file_of_which_many_rows_are_gone_is_written_anew_when_no_rows_come() {
-        let dir = TempDir::new().unwrap();
-        let lake = open(&dir).await;
-        let all: Vec<i64> = (0..REMOVED_SHARE * (REMOVED_MAX + 2)).collect();
-        let long = of_the_second_size(0);
-        let texts = all.iter().map(|number| if *number == 0 { long.as_str() } else { "" });
+    /// Appends so many numbers from 0 on as one file, the first with a text.
+    async fn append_many(lake: &Lake, count: i64, text: &str) {
+        let all: Vec<i64> = (0..count).collect();
+        let texts = all.iter().map(|number| if *number == 0 { text } else { "" });
         let (cities, texts) = (StringArray::from(vec!["a"; all.len()]), StringArray::from_iter_values(texts));
         let rows = RecordBatch::try_new(schema(), vec![Arc::new(cities), Arc::new(Int64Array::from(all)), Arc::new(texts)]).unwrap();
         let mut transaction = lake.begin().await.unwrap();
         transaction.append(&some(), &schema(), &[rows]).await.unwrap();
         transaction.commit(|_| ()).await.unwrap();
+    }
+
+    /// Removes the numbers below one, and says how many files lack rows while rows come and when none do.
+    async fn worn_without(lake: &Lake, below: i64) -> (usize, usize) {
         let worn = || lake.files_of(&some()).unwrap().iter().filter(|(_, file)| file.delete_file_id.is_some()).count();
-        let remove = async |below: i64| {
-            let mut transaction = lake.begin().await.unwrap();
-            transaction.replace(&some(), &schema(), &[], col("number").lt(lit(below))).await.unwrap();
-            transaction.commit(|_| ()).await.unwrap();
-            lake.merge(&some(), Pace::Busy).await.unwrap();
-            let busy = worn();
-            lake.merge(&some(), Pace::AtRest).await.unwrap();
-            (busy, worn())
-        };
-        assert_eq!(remove(REMOVED_MAX + 1).await, (1, 1), "few of so many rows");
-        assert_eq!(remove(REMOVED_MAX + 2).await, (1, 0));
-        assert_eq!(numbers(&lake, lake.newest(), None).await, (REMOVED_MAX + 2..REMOVED_SHARE * (REMOVED_MAX + 2)).collect::<Vec<_>>());
+        let mut transaction = lake.begin().await.unwrap();
+        transaction.replace(&some(), &schema(), &[], col("number").lt(lit(below))).await.unwrap();
+        transaction.commit(|_| ()).await.unwrap();
+        lake.merge(&some(), Pace::Busy).await.unwrap();
+        let busy = worn();
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        (busy, worn())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_of_which_many_rows_are_gone_is_written_anew_when_no_rows_come() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        let count = REMOVED_SHARE * (REMOVED_MAX + 2);
+        append_many(&lake, count, &of_the_second_size(0)).await;
+        assert_eq!(worn_without(&lake, REMOVED_MAX + 1).await, (1, 1), "few of so many rows");
+        assert_eq!(worn_without(&lake, REMOVED_MAX + 2).await, (1, 0));
+        assert_eq!(numbers(&lake, lake.newest(), None).await, (REMOVED_MAX + 2..count).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn few_rows_that_are_gone_are_read_by_each_scan() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append_many(&lake, 3 * REMOVED_MAX, &of_the_second_size(0)).await;
+        assert_eq!(worn_without(&lake, REMOVED_MAX).await, (1, 1));
+        assert_eq!(worn_without(&lake, REMOVED_MAX + 1).await, (1, 0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_too_large_to_be_sorted_stays_as_it_is() {
+        let text = incompressible(0, usize::try_from(SORTED_BYTES_MAX).unwrap());
+        for (sorted_by, left) in [([].as_slice(), 0), (["number"].as_slice(), 1)] {
+            let dir = TempDir::new().unwrap();
+            let lake = open(&dir).await;
+            sort(&lake, sorted_by).await;
+            append_many(&lake, 3 * REMOVED_MAX, &text).await;
+            assert_eq!(worn_without(&lake, 2 * REMOVED_MAX).await, (1, left), "{sorted_by:?}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -181,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn of_very_many_pairs_a_thousand_are_written() {
+        let of = |package: &'static str, count: usize| {
+            (0..count).map(move |number| held(&format!("{package}{number:04}"), package, number as i64, "2026-01-01", "2026-12-31"))
+        };
+        let rules = || vec![rule("a", "b", "2020-01-01", None)];
+        assert_eq!(found(&of("a", 25).chain(of("b", 40)).collect::<Vec<_>>(), rules()).len(), PAIRS_MAX);
+        assert_eq!(found(&of("a", 26).chain(of("b", 40)).collect::<Vec<_>>(), rules()).len(), PAIRS_MAX);
+        assert_eq!(found(&of("a", 26).chain(of("b", 38)).collect::<Vec<_>>(), rules()).len(), 26 * 38);
+        // Not all of a million are looked at.
+        assert_eq!(found(&of("a", 1_000).chain(of("b", 1_000)).collect::<Vec<_>>(), rules()).len(), PAIRS_MAX);
+    }
+
+    #[test]
     fn of_several_rules_the_first_explains_and_each_pair_is_one() {
         let held = [
             held("one", "a", 1, "2026-01-01", "2026-12-31"),

@@ -45,7 +45,11 @@ FROM (SELECT enrolment_id, month, carried_fen, row_number() OVER (PARTITION BY e
         AND month IN (SELECT month FROM package_monitor.month WHERE status = 'valued')) AS earlier
 WHERE age = 1 AND (carried_fen < 0 OR $4)";
 
-// The bills of months that have no figures, oldest first: what is known of them is carried all the same.
+// Months without figures that have bills, since their feeds of use lack something, or nobody has valued them. What is known of them is carried all the same, oldest first.
+const MONTHS_LEFT_OUT: &str = "
+SELECT count(DISTINCT month) AS months
+FROM charge
+WHERE month < $1 AND month NOT IN (SELECT month FROM package_monitor.month WHERE status = 'valued')";
 const LEFT_OUT: &str = "
 SELECT enrolment_id, month, sum(amount_fen) AS charged_fen
 FROM charge
@@ -131,6 +135,18 @@ pub(crate) struct Slice {
     pub(crate) after_customer: i64,
     /// Whether months before it have bills that no figure has.
     pub(crate) follows_left_out: bool,
+}
+
+#[derive(Deserialize)]
+struct MonthsLeftOut {
+    months: i64,
+}
+
+/// Whether months before one have bills that no figure has, and the snapshot of which that is said.
+pub(crate) fn follows_left_out(context: &Context, month: Month) -> Result<(bool, i64), Status> {
+    let rows = context.warehouse().query(MONTHS_LEFT_OUT).bind(month).rows::<MonthsLeftOut>()?;
+    let snapshot_id = rows.snapshot_id();
+    Ok((rows.one()?.months > 0, snapshot_id))
 }
 
 /// The inputs of a step.
