@@ -10,7 +10,7 @@ pub(crate) mod sources;
 pub(crate) mod valuation;
 
 use backplane_sdk::{
-    Context, Month, Status,
+    Context, Fen, Month, Status,
     job::{RunRequest, RunResponse},
     log,
 };
@@ -76,7 +76,7 @@ struct Outcome {
 #[derive(Default, Deserialize)]
 struct Unmatched {
     lines: i64,
-    fen: i64,
+    fen: Fen,
 }
 
 pub(crate) fn run(context: &Context, request: &RunRequest) -> Result<RunResponse, Status> {

@@ -4,7 +4,7 @@
 use std::{cell::Cell, collections::HashMap};
 
 use backplane_sdk::{
-    CallOptions, Code, Context, Day, Month, Status,
+    CallOptions, Code, Context, Day, Fen, Month, Status,
     arrow_array::RecordBatch,
     job::{JobsClient, RunRequest, RunResponse},
     proto::{
@@ -384,7 +384,8 @@ fn enrolment(id: &str, customer_id: i64, starts_on: &str, ends_on: &str) -> Enro
 }
 
 fn inputs(enrolments: Vec<EnrolmentRow>, bills: &[(&str, i64)]) -> Inputs {
-    let bills = bills.iter().map(|(id, charged_fen)| ((*id).to_owned(), BillSums { charged_fen: *charged_fen, gift_credit_fen: 0 })).collect();
+    let bills =
+        bills.iter().map(|(id, charged_fen)| ((*id).to_owned(), BillSums { charged_fen: Fen::new(*charged_fen), gift_credit_fen: Fen::ZERO })).collect();
     Inputs { enrolments, to_customer: i64::MAX, more: false, bills, used: HashMap::new(), permille: HashMap::new(), carried: HashMap::new() }
 }
 
@@ -402,7 +403,7 @@ fn a_month_has_rows_for_what_is_in_force_or_named_by_a_line() {
         let valued = valuation::value(month("2026-03"), &inputs(rows, &[("named", 500)]), &ByPackage::none(), "0.3".parse().unwrap());
         let ids: Vec<&str> = valued.enrolments.iter().map(|row| row.enrolment_id.as_str()).collect();
         assert_eq!(ids, expected);
-        assert_eq!((valued.enrolments[0].in_force, valued.enrolments[0].real_fen), (false, 500), "without a component all is real");
+        assert_eq!((valued.enrolments[0].in_force, valued.enrolments[0].real_fen), (false, Fen::new(500)), "without a component all is real");
     }
 }
 
@@ -413,8 +414,8 @@ fn what_is_found_no_more_is_withdrawn() {
         |rows: Vec<EnrolmentRow>| valuation::value(month("2026-03"), &inputs(rows, &[("e1", 700), ("e2", 300)]), &ByPackage::none(), "0.3".parse().unwrap());
     let (earlier, mut now) = (value(rows.clone()), value(rows[..1].to_vec()));
     outputs::withdraw(&mut now.enrolments, earlier.enrolments);
-    let rows: Vec<(&str, i64, bool)> = now.enrolments.iter().map(|row| (row.enrolment_id.as_str(), row.booked_fen, row.withdrawn)).collect();
-    assert_eq!(rows, [("e1", 700, false), ("e2", 0, true)]);
+    let rows: Vec<(&str, Fen, bool)> = now.enrolments.iter().map(|row| (row.enrolment_id.as_str(), row.booked_fen, row.withdrawn)).collect();
+    assert_eq!(rows, [("e1", Fen::new(700), false), ("e2", Fen::ZERO, true)]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use std::ops::AddAssign;
 
+use backplane_sdk::Fen;
 use package_valuation::MonthValue;
 use serde::{Deserialize, Serialize};
 
@@ -9,24 +10,24 @@ use crate::{datasets::EnrolmentValueRow, proto::package_monitor::v1::Value};
 pub(crate) const SUMS: &str = "sum(booked_fen) AS booked_fen, sum(real_fen) AS real_fen, sum(virtual_fen) AS virtual_fen, sum(gifted_fen) AS gifted_fen, \
                                sum(swapped_fen) AS swapped_fen";
 
-/// An amount in its four parts, in fen.
+/// An amount in its four parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Parts {
-    pub(crate) booked_fen: i64,
-    pub(crate) real_fen: i64,
-    pub(crate) virtual_fen: i64,
-    pub(crate) gifted_fen: i64,
-    pub(crate) swapped_fen: i64,
+    pub(crate) booked_fen: Fen,
+    pub(crate) real_fen: Fen,
+    pub(crate) virtual_fen: Fen,
+    pub(crate) gifted_fen: Fen,
+    pub(crate) swapped_fen: Fen,
 }
 
 impl From<&MonthValue> for Parts {
     fn from(value: &MonthValue) -> Parts {
         Parts {
-            booked_fen: signed(value.booked_fen),
-            real_fen: signed(value.real_fen),
-            virtual_fen: signed(value.virtual_fen),
-            gifted_fen: signed(value.gifted_fen),
-            swapped_fen: signed(value.swapped_fen),
+            booked_fen: fen(value.booked_fen),
+            real_fen: fen(value.real_fen),
+            virtual_fen: fen(value.virtual_fen),
+            gifted_fen: fen(value.gifted_fen),
+            swapped_fen: fen(value.swapped_fen),
         }
     }
 }
@@ -56,11 +57,22 @@ impl AddAssign for Parts {
 impl From<Parts> for Value {
     fn from(parts: Parts) -> Value {
         let Parts { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen } = parts;
-        Value { booked_fen, real_fen, virtual_fen, gifted_fen, swapped_fen }
+        Value {
+            booked_fen: booked_fen.number(),
+            real_fen: real_fen.number(),
+            virtual_fen: virtual_fen.number(),
+            gifted_fen: gifted_fen.number(),
+            swapped_fen: swapped_fen.number(),
+        }
     }
 }
 
-/// Amounts and counts in a row are signed; each came from one.
-pub(crate) fn signed(amount: u64) -> i64 {
-    i64::try_from(amount).unwrap_or(i64::MAX)
+/// An amount of a row, which is signed; each came from one that is.
+pub(crate) fn fen(amount: u64) -> Fen {
+    Fen::new(signed(amount))
+}
+
+/// A count of a row, as [`fen`].
+pub(crate) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

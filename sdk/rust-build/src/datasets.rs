@@ -12,15 +12,16 @@ use crate::{
 };
 
 const FOLDER: &str = "datasets";
-/// What a column of months says as its unit.
+/// What a column of months says as its unit, and one of money.
 const MONTH: &str = "month";
+const FEN: &str = "fen";
 
 /// Writes `OUT_DIR/datasets.rs` from the contracts in the plugin's folder `datasets`: for `my_plugin.enrolment_value` a struct `EnrolmentValueRow`, whose fields are the
 /// contract's columns with their meanings, and which is a `backplane_sdk::warehouse::Row`: to be read by its `COLUMNS`, and written by `append_rows`. The columns that the
 /// kernel sets are left out: `city`, `revision` in a dataset of mode latest, and `day` beside `at`.
 ///
-/// Text is a `String`, integer and instant (microseconds since 1970) an `i64`, real an `f64`, day a `Day`, or a `Month` where its unit is `month`; a column that may be null is
-/// an `Option`.
+/// Text is a `String`, integer and instant (microseconds since 1970) an `i64`, an integer whose unit is `fen` a `Fen`, real an `f64`, day a `Day`, or a `Month` where its unit is
+/// `month`; a column that may be null is an `Option`.
 ///
 /// # Errors
 /// A [`BuildError`] with the file. What else a contract has to be the kernel says when the plugin is installed.
@@ -96,6 +97,7 @@ impl Column {
     fn kind(&self) -> Option<Kind> {
         let (rust_type, method, value) = match (self.r#type.as_str(), self.unit.as_deref()) {
             ("text", _) => ("String", "text", ".as_str()"),
+            ("integer", Some(FEN)) => ("backplane_sdk::Fen", "money", ""),
             ("integer", _) => ("i64", "integer", ""),
             ("real", _) => ("f64", "real", ""),
             ("boolean", _) => ("bool", "boolean", ""),

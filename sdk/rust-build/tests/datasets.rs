@@ -28,6 +28,8 @@ columns:
   - {name: seen_at, type: instant, nullable: true, class: public, meaning: "The last one"}
   - {name: type, type: text, nullable: true, class: public, meaning: "What it is"}
   - {name: visits, type: integer, nullable: false, class: public, meaning: "Visits"}
+  - {name: paid_fen, type: integer, unit: fen, nullable: false, class: public, meaning: "Paid"}
+  - {name: owed_fen, type: integer, unit: fen, nullable: true, class: public, meaning: "Owed"}
   - {name: share, type: real, nullable: true, class: public, meaning: "Share of all"}
   - {name: withdrawn, type: boolean, nullable: false, class: public, meaning: "Gone"}
   - {name: revision, type: integer, nullable: false, class: public, meaning: "Set by the kernel"}
@@ -52,17 +54,21 @@ fn a_contract_becomes_a_row_with_the_columns_that_its_plugin_writes() {
             "pub(crate) seen_at: Option<i64>,",
             "pub(crate) r#type: Option<String>,",
             "pub(crate) visits: i64,",
+            "pub(crate) paid_fen: backplane_sdk::Fen,",
+            "pub(crate) owed_fen: Option<backplane_sdk::Fen>,",
             "pub(crate) share: Option<f64>,",
             "pub(crate) withdrawn: bool,\n}",
             "impl backplane_sdk::warehouse::Row for VisitCountRow",
             "const DATASET: &'static str = \"shop.visit_count\";",
-            r#"= "\"hall_id\", \"month\", \"opened_on\", \"closed_in\", CAST(\"seen_at\" AS BIGINT) AS \"seen_at\", \"type\", \"visits\", \"share\", \"withdrawn\"";"#,
+            r#"= "\"hall_id\", \"month\", \"opened_on\", \"closed_in\", CAST(\"seen_at\" AS BIGINT) AS \"seen_at\", \"type\", \"visits\", \"paid_fen\", \"owed_fen\", \"share\", \"withdrawn\"";"#,
             ".text(\"hall_id\", |row| row.hall_id.as_str())",
             ".day(\"month\", |row| row.month.first_day())",
             ".optional_day(\"opened_on\", |row| row.opened_on)",
             ".optional_day(\"closed_in\", |row| row.closed_in.map(|value| value.first_day()))",
             ".optional_instant(\"seen_at\", |row| row.seen_at)",
             ".optional_text(\"type\", |row| row.r#type.as_deref())",
+            ".money(\"paid_fen\", |row| row.paid_fen)",
+            ".optional_money(\"owed_fen\", |row| row.owed_fen)",
             ".optional_real(\"share\", |row| row.share)",
         ],
     );

@@ -29,6 +29,7 @@ mod reader;
 
 // What plugins do with it.
 mod calendar;
+mod fen;
 pub mod job;
 pub mod log;
 mod page;
@@ -42,6 +43,7 @@ pub mod testing;
 pub use calendar::{CalendarInvalid, Day, Month};
 pub use context::Context;
 pub use dispatch::{Dispatch, Plugin, Route, answer_unary, handle, method_unknown};
+pub use fen::Fen;
 pub use kernel::{Kernel, Messages};
 pub use page::{Page, Paged};
 pub use proto::guest::v1::{CallOptions, Caller};

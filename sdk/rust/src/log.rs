@@ -1,5 +1,15 @@
 //! Log lines: `log::info(format_args!("read {rows} rows"))`. They go to standard error, one line each with its level in front; the kernel stores them with plugin,
 //! version, city and trace id. What panics is there as well.
+//!
+//! ```
+//! use backplane_sdk::log;
+//!
+//! let (rows, late) = (41, 2);
+//! log::info(format_args!("read {rows} rows"));
+//! if late > 0 {
+//!     log::warn(format_args!("{late} of them are late"));
+//! }
+//! ```
 
 use std::{
     fmt::Display,

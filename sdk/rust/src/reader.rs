@@ -4,7 +4,24 @@ use prost::{Message, bytes::Bytes};
 
 use crate::{Messages, Status, context::answer_malformed};
 
-/// The answers of a server-streaming call, decoded one at a time.
+/// The answers of a server-streaming call, decoded one at a time. The call ends when the reader is dropped.
+///
+/// ```
+/// use backplane_sdk::{CallOptions, Reader, Status, proto::warehouse::v1::{QueryRequest, QueryResponse, WarehouseClient}, testing::{self, FakeKernel}};
+///
+/// #[derive(serde::Serialize)]
+/// struct Row {
+///     customer_id: i64,
+/// }
+///
+/// let context = FakeKernel::new().snapshot(41).on_query(|_sql, _values| testing::batch(&[Row { customer_id: 1 }])).context("440600");
+/// let request = QueryRequest { sql: "SELECT customer_id FROM subscriber".to_owned(), ..QueryRequest::default() };
+/// // `Query` reads this very stream as rows; other streaming methods have a client like this one.
+/// let mut answers: Reader<QueryResponse> = WarehouseClient::new(&context).query(&CallOptions::default(), &request)?;
+/// let first = answers.next().transpose()?;
+/// assert_eq!(first.map(|answer| answer.snapshot_id), Some(41));
+/// # Ok::<(), Status>(())
+/// ```
 pub struct Reader<M> {
     method: String,
     messages: Option<Box<dyn Messages>>,

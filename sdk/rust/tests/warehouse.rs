@@ -135,6 +135,14 @@ fn rows_are_appended_under_keys_that_say_where_they_begin() {
 }
 
 #[test]
+fn a_key_that_comes_again_with_other_rows_is_refused() {
+    let (kernel, context) = FakeKernel::new().start("440600");
+    context.warehouse().append_rows("run-1", &visits(1, 5)).unwrap();
+    assert_eq!(context.warehouse().append_rows("run-1", &visits(2, 5)).unwrap_err().reason(), "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(kernel.appends().len(), 1);
+}
+
+#[test]
 fn columns_of_nulls_keep_their_types() {
     let (kernel, context) = FakeKernel::new().start("440600");
     context.warehouse().append_rows("nulls", &visits(1, 1)).unwrap();

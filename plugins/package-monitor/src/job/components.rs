@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use backplane_sdk::{Context, Day, Month, Status, proto::v1::Reason};
+use backplane_sdk::{Context, Day, Fen, Month, Status, proto::v1::Reason};
 use package_valuation::{Component, Components, Measure, Role};
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ struct Row {
     package_id: String,
     product_id: String,
     role: String,
-    list_price_fen: i64,
+    list_price_fen: Fen,
     entitlement: Option<i64>,
     measure: String,
 }
@@ -70,7 +70,7 @@ fn component(row: Row) -> Result<Component, Status> {
     };
     let measure = measure_of(&row.measure).ok_or_else(|| broken("another measure"))?;
     Ok(Component {
-        list_price_fen: amount(row.list_price_fen, "a negative price")?,
+        list_price_fen: amount(row.list_price_fen.number(), "a negative price")?,
         entitlement: amount(row.entitlement.unwrap_or(0), "a negative entitlement")?,
         component_id: row.component_id,
         product_id: row.product_id,

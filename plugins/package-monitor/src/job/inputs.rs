@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use backplane_sdk::{Context, Day, Month, Status, proto::v1::Reason};
+use backplane_sdk::{Context, Day, Fen, Month, Status, proto::v1::Reason};
 use package_valuation::Term;
 use serde::Deserialize;
 
@@ -85,8 +85,8 @@ impl EnrolmentRow {
 #[derive(Deserialize)]
 struct BillRow {
     enrolment_id: String,
-    charged_fen: i64,
-    gift_credit_fen: i64,
+    charged_fen: Fen,
+    gift_credit_fen: Fen,
 }
 
 #[derive(Deserialize)]
@@ -109,21 +109,21 @@ struct TariffRow {
 struct CarriedRow {
     enrolment_id: String,
     month: Month,
-    carried_fen: i64,
+    carried_fen: Fen,
 }
 
 #[derive(Deserialize)]
 struct LeftOutRow {
     enrolment_id: String,
     month: Month,
-    charged_fen: i64,
+    charged_fen: Fen,
 }
 
 /// The lines of an enrolment's month, summed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BillSums {
-    pub(crate) charged_fen: i64,
-    pub(crate) gift_credit_fen: i64,
+    pub(crate) charged_fen: Fen,
+    pub(crate) gift_credit_fen: Fen,
 }
 
 /// Where in the customers a step begins, and what it reads.
@@ -161,7 +161,7 @@ pub(crate) struct Inputs {
     pub(crate) used: HashMap<i64, Vec<UseRow>>,
     /// The ordinary discount on voice.
     pub(crate) permille: HashMap<i64, i64>,
-    pub(crate) carried: HashMap<String, i64>,
+    pub(crate) carried: HashMap<String, Fen>,
 }
 
 impl Inputs {
@@ -220,15 +220,15 @@ impl Inputs {
 /// What enrolments carry, each with the valued month that left it.
 #[derive(Default)]
 struct Left {
-    of: HashMap<String, (Option<Month>, i64)>,
+    of: HashMap<String, (Option<Month>, Fen)>,
 }
 
 impl Left {
     /// Carries what was charged in a month without figures, if it comes after the one that left something; such months come in their order.
-    fn pass_on(&mut self, enrolment_id: String, month: Month, charged_fen: i64) {
+    fn pass_on(&mut self, enrolment_id: String, month: Month, charged_fen: Fen) {
         let (valued, carried_fen) = self.of.entry(enrolment_id).or_default();
         if valued.is_none_or(|valued| valued < month) {
-            *carried_fen = carried_fen.saturating_add(charged_fen).min(0);
+            *carried_fen = (*carried_fen + charged_fen).min(Fen::ZERO);
         }
     }
 }
@@ -254,7 +254,7 @@ mod tests {
     fn what_months_without_figures_charged_is_carried_from_the_last_that_has_some() {
         let month = |text: &str| text.parse::<Month>().unwrap();
         let mut left = Left::default();
-        left.of.insert("known".to_owned(), (Some(month("2026-02")), -300));
+        left.of.insert("known".to_owned(), (Some(month("2026-02")), Fen::new(-300)));
         for (id, of, fen) in [
             ("known", "2026-01", -10_000),
             ("known", "2026-03", -50),
@@ -263,9 +263,9 @@ mod tests {
             ("new", "2026-04", 900),
             ("new", "2026-05", -700),
         ] {
-            left.pass_on(id.to_owned(), month(of), fen);
+            left.pass_on(id.to_owned(), month(of), Fen::new(fen));
         }
-        assert_eq!(left.of["known"].1, -20, "that of January is in what February left; April took the rest and more");
-        assert_eq!(left.of["new"].1, -700);
+        assert_eq!(left.of["known"].1, Fen::new(-20), "that of January is in what February left; April took the rest and more");
+        assert_eq!(left.of["new"].1, Fen::new(-700));
     }
 }

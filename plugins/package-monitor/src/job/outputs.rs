@@ -4,7 +4,7 @@
 use std::{collections::HashSet, hash::Hash};
 
 use backplane_sdk::{
-    Context, Day, Month, Status,
+    Context, Day, Fen, Month, Status,
     job::RunRequest,
     warehouse::{Query, Row},
 };
@@ -38,7 +38,15 @@ impl Output for EnrolmentValueRow {
     }
 
     fn withdrawn(self) -> EnrolmentValueRow {
-        let row = EnrolmentValueRow { in_force: false, carried_fen: 0, components: 0, silent_components: 0, under_used_components: 0, withdrawn: true, ..self };
+        let row = EnrolmentValueRow {
+            in_force: false,
+            carried_fen: Fen::ZERO,
+            components: 0,
+            silent_components: 0,
+            under_used_components: 0,
+            withdrawn: true,
+            ..self
+        };
         row.with(Parts::default())
     }
 }
@@ -52,7 +60,7 @@ impl Output for ComponentValueRow {
     }
 
     fn withdrawn(self) -> ComponentValueRow {
-        ComponentValueRow { used: 0, state: "withdrawn".to_owned(), allocated_fen: 0, virtual_fen: 0, ..self }
+        ComponentValueRow { used: 0, state: "withdrawn".to_owned(), allocated_fen: Fen::ZERO, virtual_fen: Fen::ZERO, ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backplane_sdk::Month;
+use backplane_sdk::{Fen, Month};
 use package_valuation::{Bill, Component, ComponentValue, Decimal, Enrolment, Measure, MonthValue, Rules, Use, Used, value_customer};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     datasets::{ComponentValueRow, EnrolmentValueRow},
-    value::{Parts, signed},
+    value::{Parts, fen, signed},
 };
 
 /// The rows of a step.
@@ -52,12 +52,12 @@ fn is_in_force(row: &EnrolmentRow, month: Month) -> bool {
 
 fn enrolment<'a>(row: &'a EnrolmentRow, is_in_force: bool, inputs: &Inputs, components: &'a ByPackage) -> Enrolment<'a> {
     let bill = inputs.bills.get(&row.enrolment_id).copied().unwrap_or_default();
-    let carried_fen = inputs.carried.get(&row.enrolment_id).copied().unwrap_or(0);
+    let carried_fen = inputs.carried.get(&row.enrolment_id).copied().unwrap_or_default().number();
     Enrolment {
         enrolment_id: &row.enrolment_id,
         at: row.at,
         is_in_force,
-        bill: Bill { charged_fen: bill.charged_fen, gift_credit_fen: bill.gift_credit_fen, carried_fen },
+        bill: Bill { charged_fen: bill.charged_fen.number(), gift_credit_fen: bill.gift_credit_fen.number(), carried_fen },
         components: components.of(&row.package_id),
     }
 }
@@ -90,7 +90,7 @@ fn value_row(month: Month, row: &EnrolmentRow, in_force: bool, value: &MonthValu
         virtual_fen,
         gifted_fen,
         swapped_fen,
-        carried_fen: value.carried_fen,
+        carried_fen: Fen::new(value.carried_fen),
         components: signed(value.components.len() as u64),
         silent_components: signed(with(Use::Silent)),
         under_used_components: signed(with(Use::UnderUsed)),
@@ -107,13 +107,13 @@ fn component_row(month: Month, row: &EnrolmentRow, component: &Component, value:
         package_id: row.package_id.clone(),
         product_id: component.product_id.clone(),
         role: role_name(component.role).to_owned(),
-        list_price_fen: signed(component.list_price_fen),
+        list_price_fen: fen(component.list_price_fen),
         entitlement: signed(component.entitlement),
         measure: measure_name(component.measure).to_owned(),
         used: signed(value.used),
         state: state_name(value.state).to_owned(),
-        allocated_fen: signed(value.allocated_fen),
-        virtual_fen: signed(value.virtual_fen),
+        allocated_fen: fen(value.allocated_fen),
+        virtual_fen: fen(value.virtual_fen),
     }
 }
 

@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Page, Paged, Status};
+use backplane_sdk::{Context, Fen, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
@@ -25,13 +25,13 @@ struct Row {
     package_id: String,
     product_id: String,
     role: String,
-    list_price_fen: i64,
+    list_price_fen: Fen,
     entitlement: i64,
     measure: String,
     used: i64,
     state: String,
-    allocated_fen: i64,
-    virtual_fen: i64,
+    allocated_fen: Fen,
+    virtual_fen: Fen,
     in_force: bool,
 }
 
@@ -66,13 +66,13 @@ fn component(row: Row) -> ComponentValue {
         package_id: row.package_id,
         product_id: row.product_id,
         role: row.role,
-        list_price_fen: row.list_price_fen,
+        list_price_fen: row.list_price_fen.number(),
         entitlement: row.entitlement,
         measure: row.measure,
         used: row.used,
         state: state.into(),
-        allocated_fen: row.allocated_fen,
-        virtual_fen: row.virtual_fen,
+        allocated_fen: row.allocated_fen.number(),
+        virtual_fen: row.virtual_fen.number(),
         in_force: row.in_force,
     }
 }

@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Day, Page, Paged, Status};
+use backplane_sdk::{Context, Day, Fen, Page, Paged, Status};
 use serde::Deserialize;
 
 use super::package_names::names;
@@ -19,13 +19,13 @@ struct Row {
     name_zh: Option<String>,
     channel_id: Option<String>,
     agent_id: Option<String>,
-    booked_fen: Option<i64>,
+    booked_fen: Option<Fen>,
     other_enrolment_id: String,
     other_package_id: String,
     other_name_zh: Option<String>,
     other_channel_id: Option<String>,
     other_agent_id: Option<String>,
-    other_booked_fen: Option<i64>,
+    other_booked_fen: Option<Fen>,
 }
 
 pub(crate) fn list(context: &Context, request: &ListConflictsRequest) -> Result<ListConflictsResponse, Status> {
@@ -61,7 +61,7 @@ fn conflict(row: Row) -> Conflict {
         name_zh: row.name_zh.unwrap_or_default(),
         channel_id: row.channel_id.unwrap_or_default(),
         agent_id: row.agent_id.unwrap_or_default(),
-        booked_fen: row.booked_fen.unwrap_or(0),
+        booked_fen: row.booked_fen.unwrap_or_default().number(),
     };
     let other = Held {
         enrolment_id: row.other_enrolment_id,
@@ -69,7 +69,7 @@ fn conflict(row: Row) -> Conflict {
         name_zh: row.other_name_zh.unwrap_or_default(),
         channel_id: row.other_channel_id.unwrap_or_default(),
         agent_id: row.other_agent_id.unwrap_or_default(),
-        booked_fen: row.other_booked_fen.unwrap_or(0),
+        booked_fen: row.other_booked_fen.unwrap_or_default().number(),
     };
     Conflict {
         city: row.city,

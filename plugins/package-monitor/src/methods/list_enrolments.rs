@@ -54,7 +54,7 @@ fn enrolment(Row { city, value, revision }: Row) -> EnrolmentValue {
         agent_id: value.agent_id.unwrap_or_default(),
         joined_month: value.joined_month.to_string(),
         value: Some(Value::from(parts)),
-        carried_fen: value.carried_fen,
+        carried_fen: value.carried_fen.number(),
         components: value.components,
         silent_components: value.silent_components,
         under_used_components: value.under_used_components,

@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Month, Page, Paged, Status};
+use backplane_sdk::{Context, Fen, Month, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
@@ -26,7 +26,7 @@ struct Row {
     parts: Parts,
     waiting_rows: i64,
     unmatched_lines: i64,
-    unmatched_fen: i64,
+    unmatched_fen: Fen,
     revision: i64,
 }
 
@@ -48,7 +48,7 @@ fn month(row: Row) -> MonthMessage {
         value: Some(Value::from(row.parts)),
         waiting_rows: row.waiting_rows,
         unmatched_lines: row.unmatched_lines,
-        unmatched_fen: row.unmatched_fen,
+        unmatched_fen: row.unmatched_fen.number(),
         revision: row.revision,
     }
 }

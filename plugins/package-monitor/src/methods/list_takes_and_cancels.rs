@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Day, Page, Paged, Status};
+use backplane_sdk::{Context, Day, Fen, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
@@ -34,8 +34,8 @@ struct Row {
     customer_id: i64,
     enrolment_ids: Vec<String>,
     times: i64,
-    gift_credit_fen: i64,
-    charged_fen: i64,
+    gift_credit_fen: Fen,
+    charged_fen: Fen,
     first_day: Day,
     last_day: Day,
 }
@@ -54,5 +54,6 @@ pub(crate) fn list(context: &Context, request: &ListTakesAndCancelsRequest) -> R
 
 fn customer(row: Row) -> TakesAndCancels {
     let Row { city, customer_id, enrolment_ids, times, gift_credit_fen, charged_fen, first_day, last_day } = row;
+    let (gift_credit_fen, charged_fen) = (gift_credit_fen.number(), charged_fen.number());
     TakesAndCancels { city, customer_id, enrolment_ids, times, gift_credit_fen, charged_fen, first_day: first_day.to_string(), last_day: last_day.to_string() }
 }

@@ -1,4 +1,4 @@
-use backplane_sdk::{Context, Day, Month, Page, Paged, Status};
+use backplane_sdk::{Context, Day, Fen, Month, Page, Paged, Status};
 use serde::Deserialize;
 
 use crate::{
@@ -15,7 +15,7 @@ struct Row {
     enrolment_id: Option<String>,
     kind: String,
     item: String,
-    amount_fen: i64,
+    amount_fen: Fen,
     posted_at: i64,
 }
 
@@ -42,7 +42,7 @@ fn line(row: Row) -> UnmatchedLine {
         enrolment_id: row.enrolment_id.unwrap_or_default(),
         kind: row.kind,
         item: row.item,
-        amount_fen: row.amount_fen,
+        amount_fen: row.amount_fen.number(),
         posted_on: Day::of_instant(row.posted_at).map(|day| day.to_string()).unwrap_or_default(),
     }
 }

@@ -106,7 +106,7 @@ impl FakeKernel {
         self.queries.borrow().clone()
     }
 
-    /// The appends so far; each was answered as taken.
+    /// The appends so far; each was answered as taken. A key that comes again with other rows is refused, as the kernel does.
     pub fn appends(&self) -> Vec<AppendRequest> {
         self.appends.borrow().clone()
     }
@@ -127,9 +127,15 @@ impl FakeKernel {
 
     fn append(&self, request: &[u8]) -> Result<Vec<u8>, Status> {
         let request = AppendRequest::decode(request).map_err(|error| Status::invalid_argument(Reason::MessageMalformed, error.to_string()))?;
-        let repeated_batch = self.appends.borrow().iter().any(|earlier| earlier.idempotency_key == request.idempotency_key);
+        let mut appends = self.appends.borrow_mut();
+        let earlier = appends.iter().find(|earlier| earlier.idempotency_key == request.idempotency_key);
+        if earlier.is_some_and(|earlier| *earlier != request) {
+            let message = format!("the idempotency key {} came before with other rows: send the same rows, or a new key", request.idempotency_key);
+            return Err(Status::already_exists(Reason::IdempotencyKeyReused, message));
+        }
+        let repeated_batch = earlier.is_some();
         if !repeated_batch {
-            self.appends.borrow_mut().push(request);
+            appends.push(request);
         }
         Ok(AppendResponse { snapshot_id: self.snapshot_id + 1, rows: 0, repeated_batch }.encode_to_vec())
     }

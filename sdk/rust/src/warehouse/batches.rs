@@ -13,6 +13,24 @@ use crate::{
 
 /// The Arrow batches of a query, decoded as they arrive. At most one message and one batch are in memory.
 ///
+/// ```
+/// use backplane_sdk::{Status, arrow_array::{cast::AsArray, types::Int64Type}, testing::{self, FakeKernel}};
+///
+/// #[derive(serde::Serialize)]
+/// struct Row {
+///     seconds: i64,
+/// }
+///
+/// let context = FakeKernel::new().on_query(|_sql, _values| testing::batch(&[60, 125].map(|seconds| Row { seconds }))).context("440600");
+/// let mut batches = context.warehouse().query("SELECT seconds FROM usage").batches()?;
+/// let mut seconds = 0;
+/// for batch in batches.by_ref() {
+///     seconds += batch?.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>();
+/// }
+/// assert_eq!((seconds, batches.statistics().map(|statistics| statistics.rows)), (185, Some(2)));
+/// # Ok::<(), Status>(())
+/// ```
+///
 /// Invariant: it ends without an error only when the kernel has sent the counts and they are those of the rows read, so a query that broke off never looks like a
 /// shorter one. (The end marker of Arrow's stream is optional and cannot tell.)
 pub struct Batches {

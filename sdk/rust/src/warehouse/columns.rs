@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
-use crate::{Day, Status, proto::v1::Reason};
+use crate::{Day, Fen, Status, proto::v1::Reason};
 
 /// Values as the columns of a dataset, each with the name and the type of its contract: for [`Warehouse::append`](super::Warehouse::append). The kernel sets `city`, and
 /// `revision` in a dataset of mode `latest`.
@@ -45,7 +45,7 @@ impl<'r, T> Columns<'r, T> {
         self.with(name, array)
     }
 
-    /// A column of type integer: counts, and money in fen.
+    /// A column of type integer.
     pub fn integer(self, name: &str, value: impl Fn(&'r T) -> i64) -> Self {
         let array = Int64Array::from_iter_values(self.rows.iter().map(value));
         self.with(name, array)
@@ -55,6 +55,16 @@ impl<'r, T> Columns<'r, T> {
     pub fn optional_integer(self, name: &str, value: impl Fn(&'r T) -> Option<i64>) -> Self {
         let array = self.rows.iter().map(value).collect::<Int64Array>();
         self.with(name, array)
+    }
+
+    /// A column of type integer and unit fen.
+    pub fn money(self, name: &str, value: impl Fn(&'r T) -> Fen) -> Self {
+        self.integer(name, move |row| value(row).number())
+    }
+
+    /// A column of type integer and unit fen that may be null.
+    pub fn optional_money(self, name: &str, value: impl Fn(&'r T) -> Option<Fen>) -> Self {
+        self.optional_integer(name, move |row| value(row).map(Fen::number))
     }
 
     /// A column of type real.

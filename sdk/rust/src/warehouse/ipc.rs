@@ -4,7 +4,16 @@ use arrow_schema::{ArrowError, Schema};
 
 use crate::{Status, proto::v1::Reason};
 
-/// One Arrow IPC stream, uncompressed: schema, batches, end marker.
+/// One Arrow IPC stream, uncompressed: schema, batches, end marker. For answers of a plugin that carry columns in a `bytes` field.
+///
+/// ```
+/// use backplane_sdk::{Status, warehouse::{Columns, encode_ipc}};
+///
+/// let batch = Columns::of(&[7_i64, 9]).integer("bad_pages", |pages| *pages).batch()?;
+/// let stream = encode_ipc(&batch.schema(), &[batch])?;
+/// assert_eq!(&stream[..4], [0xff; 4], "each message of the stream begins so");
+/// # Ok::<(), Status>(())
+/// ```
 ///
 /// # Errors
 /// INTERNAL, ROWS_INVALID when a batch has another schema.

@@ -9,6 +9,29 @@ use crate::{
 };
 
 /// A SELECT that is being put together.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use backplane_sdk::{Day, Fen, proto::warehouse::v1::parameter::Value, testing::{self, FakeKernel}};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Row {
+///     charged_fen: Fen,
+/// }
+///
+/// const CHARGED: &str = "SELECT coalesce(sum(amount_fen), 0) AS charged_fen FROM charge WHERE customer_id = $1 AND month = $2";
+///
+/// let (kernel, context) = FakeKernel::new().on_query(|_sql, _values| testing::batch(&[Row { charged_fen: Fen::new(600) }])).start("440600");
+/// let month: Day = "2026-03-01".parse()?;
+/// // Values never stand in the SQL. An answer is pinned to the snapshot of an earlier one so that both fit together.
+/// let query = context.warehouse().query(CHARGED).bind(8_001_i64).bind(month).pin(41).timeout(Duration::from_secs(2));
+/// assert_eq!(query.rows::<Row>()?.one()?.charged_fen, Fen::new(600));
+/// let asked = &kernel.queries()[0];
+/// assert_eq!((asked.parameters[0].value.clone(), asked.snapshot_id), (Some(Value::Integer(8_001)), 41));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a query runs when its rows or batches are asked for"]
 pub struct Query<'a> {
     context: &'a Context,

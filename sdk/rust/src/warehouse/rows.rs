@@ -5,7 +5,29 @@ use serde::de::DeserializeOwned;
 use super::Batches;
 use crate::{Status, proto::v1::Reason};
 
-/// The rows of a query as values of a type, one batch in memory at a time.
+/// The rows of a query as values of a type, one batch in memory at a time. Columns are read by name, so a query names each as its field.
+///
+/// ```
+/// use backplane_sdk::{Day, Status, testing::{self, FakeKernel}};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Row {
+///     customer_id: i64,
+///     agent_id: Option<String>,
+/// }
+///
+/// let made = [Row { customer_id: 1, agent_id: None }, Row { customer_id: 2, agent_id: Some("A7".to_owned()) }];
+/// let context = FakeKernel::new().on_query(move |_sql, _values| testing::batch(&made)).context("440600");
+/// let rows = context.warehouse().query("SELECT customer_id, agent_id FROM enrolment ORDER BY customer_id").rows::<Row>()?;
+/// let mut by_agents = 0;
+/// for row in rows {
+///     // An error in the middle is an answer that broke off: what was read is not all.
+///     by_agents += i32::from(row?.agent_id.is_some());
+/// }
+/// assert_eq!(by_agents, 1);
+/// # Ok::<(), Status>(())
+/// ```
 pub struct Rows<T> {
     batches: Batches,
     batch: vec::IntoIter<T>,
