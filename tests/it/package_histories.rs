@@ -43,6 +43,8 @@ struct City<'a> {
     customers: i64,
     /// From a few customers a step, and fewer than one of them needs, to all in one.
     enrolments_per_step: i64,
+    /// θ, a decimal.
+    under_used_below: &'static str,
     has_own_components: bool,
     late: Late,
 }
@@ -59,10 +61,46 @@ async fn random_histories_are_valued_as_the_audit_says() {
         catalogue.append(&kernel, "first").await;
     }
     let cities = [
-        City { code: HUIZHOU, seed: 2, catalogue: &fixed, customers: 40, enrolments_per_step: 10, has_own_components: true, late: Late::Money },
-        City { code: DONGGUAN, seed: 3, catalogue: &fixed, customers: 90, enrolments_per_step: 50, has_own_components: false, late: Late::Corrections },
-        City { code: FOSHAN, seed: 4, catalogue: &fixed, customers: 150, enrolments_per_step: 10_000, has_own_components: false, late: Late::Nothing },
-        City { code: ZHONGSHAN, seed: fresh.seed, catalogue: &drawn, customers: 90, enrolments_per_step: 40, has_own_components: true, late: Late::Everything },
+        City {
+            code: HUIZHOU,
+            seed: 2,
+            catalogue: &fixed,
+            customers: 40,
+            enrolments_per_step: 10,
+            under_used_below: "0.3",
+            has_own_components: true,
+            late: Late::Money,
+        },
+        City {
+            code: DONGGUAN,
+            seed: 3,
+            catalogue: &fixed,
+            customers: 90,
+            enrolments_per_step: 50,
+            under_used_below: "0.123456789",
+            has_own_components: false,
+            late: Late::Corrections,
+        },
+        City {
+            code: FOSHAN,
+            seed: 4,
+            catalogue: &fixed,
+            customers: 150,
+            enrolments_per_step: 10_000,
+            under_used_below: "0.75",
+            has_own_components: false,
+            late: Late::Nothing,
+        },
+        City {
+            code: ZHONGSHAN,
+            seed: fresh.seed,
+            catalogue: &drawn,
+            customers: 90,
+            enrolments_per_step: 40,
+            under_used_below: fresh.under_used_below(),
+            has_own_components: true,
+            late: Late::Everything,
+        },
     ];
 
     let mut histories: Vec<History> = Vec::new();
@@ -75,7 +113,8 @@ async fn random_histories_are_valued_as_the_audit_says() {
             city.catalogue.append_of_city(&kernel, city.code).await;
         }
         // Rows that are appended come from no feed.
-        let configuration = json!({"bill_feeds": [], "use_feeds": [], "enrolments_per_step": city.enrolments_per_step});
+        let configuration =
+            json!({"bill_feeds": [], "use_feeds": [], "enrolments_per_step": city.enrolments_per_step, "under_used_below": city.under_used_below});
         kernel.enable_with(&version, city.code, &configuration.to_string()).await.unwrap();
         let outcome = value_months(&kernel, city.code, "{}");
         assert_eq!(outcome["valued"].as_array().unwrap().len(), MONTHS, "{outcome}");
@@ -98,7 +137,7 @@ async fn random_histories_are_valued_as_the_audit_says() {
 
 fn is_valued_as_the_audit_says(kernel: &Kernel, city: &City<'_>) {
     every_amount_is_the_sum_of_its_parts(kernel, city.code);
-    the_figures_are_those_of_the_audit(kernel, city.code);
+    the_figures_are_those_of_the_audit(kernel, city.code, city.under_used_below);
 }
 
 /// What happens to nobody would be tested by nobody.
@@ -153,6 +192,14 @@ impl Fresh {
     fn seed() -> Fresh {
         let given = std::env::var("HISTORIES_SEED").ok().map(|seed| seed.parse().expect("HISTORIES_SEED is a number"));
         Fresh { seed: given.unwrap_or_else(|| RandomState::new().build_hasher().finish()) }
+    }
+}
+
+impl Fresh {
+    /// From where nothing is under-used to where all is that is not used up.
+    fn under_used_below(&self) -> &'static str {
+        const ONES: [&str; 4] = ["0", "0.3", "0.5", "1"];
+        ONES[usize::try_from(self.seed % 4).unwrap()]
     }
 }
 

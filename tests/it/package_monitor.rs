@@ -19,6 +19,8 @@ mod findings;
 /// Huizhou and Dongguan, which piloted it.
 const HUIZHOU: &str = "441300";
 const DONGGUAN: &str = "441900";
+/// θ by default.
+const THETA: &str = "0.3";
 const LIST_MONTHS: &str = "package_monitor.v1.PackageMonitor/ListMonths";
 const LIST_PACKAGES: &str = "package_monitor.v1.PackageMonitor/ListPackages";
 
@@ -77,7 +79,7 @@ async fn the_months_of_two_cities_are_valued_to_the_fen() {
         let outcome = value_months(&kernel, city, "{}");
         assert_eq!(outcome["valued"].as_array().unwrap().len(), 12, "{outcome}");
         every_amount_is_the_sum_of_its_parts(&kernel, city);
-        the_figures_are_those_of_the_audit(&kernel, city);
+        the_figures_are_those_of_the_audit(&kernel, city, THETA);
         booked_is_what_the_bills_say(&kernel, city);
         silent_and_under_used_are_those_of_the_key(&kernel, city);
         lists_sum_to_their_month(&kernel, city);
@@ -128,7 +130,7 @@ async fn what_a_branch_makes_of_a_package_holds_there_alone(kernel: &Kernel, cit
     assert!(before.len() > 1 && value_months(kernel, city, "{}")["valued"].as_array().unwrap().len() == 12, "{before:?}");
     assert_eq!(components(city), ["Z1"]);
     every_amount_is_the_sum_of_its_parts(kernel, city);
-    the_figures_are_those_of_the_audit(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city, THETA);
     assert_eq!((value_months(kernel, other_city, "{}")["valued"].clone(), components(other_city)), (json!([]), before));
 }
 
@@ -328,7 +330,7 @@ async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city
     let after = rows(kernel, city, &after);
     assert_eq!((whole(&after[0]["booked_fen"]), whole(&after[0]["carried_fen"]), whole(&after[0]["revision"])), (0, -300, 2), "{after:?}");
     every_amount_is_the_sum_of_its_parts(kernel, city);
-    the_figures_are_those_of_the_audit(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city, THETA);
     booked_is_what_the_bills_say(kernel, city);
     let restated = revisions();
     assert_eq!(restated["2026-04"], before["2026-04"]);
@@ -429,7 +431,7 @@ async fn a_stopped_run_leaves_the_figures_of_before(kernel: &Kernel, city: &str)
     let after = ask(city, "2026-06");
     assert!(after.1 > whole_at && after.0 != before.0, "{after:?}");
     assert_eq!(rows(kernel, city, "select count(*) as n from package_monitor.month where status <> 'valued'")[0]["n"], 0);
-    the_figures_are_those_of_the_audit(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city, THETA);
 }
 
 async fn run_to_its_end(kernel: &Kernel, request: &RunJobRequest) -> Result<(), tonic::Status> {
@@ -457,11 +459,11 @@ async fn bills_of_a_month_without_figures_are_carried(kernel: &Kernel, city: &st
     let outcome = value_months(kernel, city, "{}");
     assert_eq!((&outcome["not_valued"], &outcome["valued"][0]), (&json!(["2026-05"]), &json!("2026-06")), "{outcome}");
     assert_eq!(booked_in_june(enrolment), before - 300);
-    the_figures_are_those_of_the_audit(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city, THETA);
     import(&kernel.call, &province.file(used)).await.unwrap();
     assert_eq!(value_months(kernel, city, "{}")["valued"][0], "2026-05");
     assert_eq!(booked_in_june(enrolment), before - 300);
-    the_figures_are_those_of_the_audit(kernel, city);
+    the_figures_are_those_of_the_audit(kernel, city, THETA);
 }
 
 /// Lines of packages that name no enrolment, or none of the city; and one that is about no package.

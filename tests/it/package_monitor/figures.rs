@@ -57,8 +57,8 @@ const FIGURES: &str =
                        where not v.withdrawn and m.status = 'valued'";
 
 /// The job's rows of the months that are valued are those of the query that an auditor would run, no more and no fewer.
-pub(crate) fn the_figures_are_those_of_the_audit(kernel: &Kernel, city: &str) {
-    let audit = std::fs::read_to_string(repository().join("plugins/package-monitor/audit/value.sql")).unwrap();
+pub(crate) fn the_figures_are_those_of_the_audit(kernel: &Kernel, city: &str, under_used_below: &str) {
+    let audit = audit_with(under_used_below);
     let valued: BTreeSet<String> = rows(kernel, city, "select month from package_monitor.month where status = 'valued'")
         .iter()
         .map(|row| row["month"].as_str().unwrap().to_owned())
@@ -70,6 +70,16 @@ pub(crate) fn the_figures_are_those_of_the_audit(kernel: &Kernel, city: &str) {
     let some: String = wrong.iter().take(5).map(|(key, figure, expected)| format!("\n{key:?}\n  job   {figure:?}\n  audit {expected:?}")).collect();
     assert!(wrong.is_empty(), "in {city} {} of {} rows differ: {some}", wrong.len(), expected.len());
     assert!(!figures.is_empty(), "{city} has no figures");
+}
+
+/// `audit/value.sql` with another θ, a decimal, than the one that stands there.
+fn audit_with(under_used_below: &str) -> String {
+    const THERE: &str = "3 AS theta_numerator, 10 AS theta_denominator";
+    let audit = std::fs::read_to_string(repository().join("plugins/package-monitor/audit/value.sql")).unwrap();
+    let (whole, places) = under_used_below.split_once('.').unwrap_or((under_used_below, ""));
+    let (numerator, denominator): (i64, i64) = (format!("{whole}{places}").parse().unwrap(), 10_i64.pow(places.len().try_into().unwrap()));
+    assert_eq!(audit.matches(THERE).count(), 1);
+    audit.replace(THERE, &format!("{numerator} AS theta_numerator, {denominator} AS theta_denominator"))
 }
 
 fn by_enrolment_and_month(kernel: &Kernel, city: &str, sql: &str) -> BTreeMap<(String, String), Value> {

@@ -179,6 +179,13 @@ pub(super) fn the_flooding_agent_is_found(kernel: &Kernel, province: &Province) 
         let of_package = |package: &Value| behind.iter().filter(|enrolment| enrolment["packageId"] == *package).count() as i64;
         assert_eq!((&anomaly["topPackageId"], whole(&anomaly["topPackageEnrolments"])), (&flood["package_id"], of_package(&flood["package_id"])));
         assert!(whole(&anomaly["cancelledSoon"]) <= behind.iter().filter(|enrolment| enrolment["cancelledOn"] != "").count() as i64);
+        let mut silent = request.clone();
+        silent["silentOnly"] = json!(true);
+        let silent = listed(kernel, city, "ListSourceEnrolments", "enrolments", &silent);
+        assert_eq!(
+            (silent.len() as i64, &silent),
+            (whole(&anomaly["silent"]), &behind.iter().filter(|row| row["silent"] == true).cloned().collect::<Vec<_>>())
+        );
         drilled.extend(behind.iter().map(|enrolment| text(enrolment, "enrolmentId")));
         // The channel is judged by the others.
         let of_channel = |without_abnormal: bool| {

@@ -11,15 +11,18 @@ const DAYS_MAX: i32 = 31;
 
 // With $5 those that a channel was judged by in the months $6 to $7: without what its abnormal agents took.
 const TAKEN: &str = "
-SELECT enrolment_id, customer_id, package_id, agent_id, day, starts_on, ends_on, CAST(cancelled_at AS BIGINT) AS cancelled_at
-FROM enrolment
-WHERE channel_id = $1 AND ($2 = '' OR agent_id = $2) AND day >= $3 AND day <= $4 AND continues_id IS NULL
-  AND (NOT $5 OR enrolment_id NOT IN (
+SELECT t.enrolment_id, t.customer_id, t.package_id, t.agent_id, t.day, t.starts_on, t.ends_on, CAST(t.cancelled_at AS BIGINT) AS cancelled_at, v.enrolment_id IS NOT NULL AS silent
+FROM enrolment t
+LEFT JOIN package_monitor.enrolment_value v
+  ON v.enrolment_id = t.enrolment_id AND v.month = CAST(date_trunc('month', t.day) AS DATE) AND NOT v.withdrawn AND v.in_force
+  AND v.components > 0 AND v.silent_components = v.components
+WHERE t.channel_id = $1 AND ($2 = '' OR t.agent_id = $2) AND t.day >= $3 AND t.day <= $4 AND t.continues_id IS NULL AND (NOT $8 OR v.enrolment_id IS NOT NULL)
+  AND (NOT $5 OR t.enrolment_id NOT IN (
     SELECT e.enrolment_id
     FROM enrolment e JOIN package_monitor.source_anomaly a
       ON a.channel_id = e.channel_id AND a.agent_id = e.agent_id AND e.day >= a.first_day AND e.day <= a.last_day
     WHERE a.month >= $6 AND a.month <= $7 AND NOT a.withdrawn))
-ORDER BY at, enrolment_id";
+ORDER BY t.at, t.enrolment_id";
 
 #[derive(Deserialize)]
 struct Row {
@@ -31,6 +34,7 @@ struct Row {
     starts_on: Day,
     ends_on: Day,
     cancelled_at: Option<i64>,
+    silent: bool,
 }
 
 pub(crate) fn list(context: &Context, request: &ListSourceEnrolmentsRequest) -> Result<ListSourceEnrolmentsResponse, Status> {
@@ -48,7 +52,7 @@ pub(crate) fn list(context: &Context, request: &ListSourceEnrolmentsRequest) -> 
     let filter = ListSourceEnrolmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(context, request.page_size, &request.page_token, &filter)?;
     let query = context.warehouse().query(TAKEN).bind(channel_id.as_str()).bind(agent_id.as_str()).bind(first_day).bind(last_day);
-    let query = query.bind(request.without_abnormal_agents).bind(first_day.month()).bind(last_day.month());
+    let query = query.bind(request.without_abnormal_agents).bind(first_day.month()).bind(last_day.month()).bind(request.silent_only);
     let Paged { rows, next_page_token, snapshot_id } = query.page::<Row>(&page)?;
     Ok(ListSourceEnrolmentsResponse { enrolments: rows.into_iter().map(enrolment).collect(), next_page_token, snapshot_id })
 }
@@ -63,5 +67,6 @@ fn enrolment(row: Row) -> SourceEnrolment {
         starts_on: row.starts_on.to_string(),
         ends_on: row.ends_on.to_string(),
         cancelled_on: row.cancelled_at.and_then(Day::of_instant).map(|day| day.to_string()).unwrap_or_default(),
+        silent: row.silent,
     }
 }
