@@ -178,7 +178,7 @@ async fn a_dataset_or_column_that_is_not_there_is_refused_with_its_line_when_it_
     kernel.cli_ok(&enable("0.1.1"));
 }
 
-/// What README promises a newcomer: a new plugin compiles as it is, and answers in a kernel of its own. A dataset that is mistyped then is named.
+/// What README promises a newcomer: a new plugin compiles as it is, and answers in a kernel of its own, also to its scenarios. A dataset that is mistyped then is named.
 #[test]
 fn a_new_plugin_runs_as_it_was_made() {
     let dir = tempfile::tempdir().unwrap();
@@ -196,6 +196,8 @@ fn a_new_plugin_runs_as_it_was_made() {
     let answer = json(&printed[printed.find("\n{").unwrap()..]);
     assert_eq!(answer["pages"].as_array().unwrap().len(), 3, "{answer}");
 
+    a_scenario_that_fails_says_where(&folder);
+
     let manifest = folder.join("plugin.toml");
     let mistyped = std::fs::read_to_string(&manifest).unwrap().replace("\"interaction\"", "\"interactoin\"");
     std::fs::write(&manifest, mistyped).unwrap();
@@ -205,4 +207,65 @@ fn a_new_plugin_runs_as_it_was_made() {
 
     let again = Command::new(binary()).args(["plugin", "new", folder.to_str().unwrap()]).output().unwrap();
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("not empty"));
+}
+
+fn test_plugin(folder: &Path, options: &[&str]) -> (bool, String, String) {
+    let output = Command::new(binary()).args(["plugin", "test", folder.to_str().unwrap()]).args(options).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The scenarios of the plugins here: what their services promise, in files that a reader can follow.
+#[test]
+fn the_scenarios_of_the_plugins_pass() {
+    for (plugin, scenarios) in [("package-monitor", 3), ("portal-traffic", 1)] {
+        let (passed, printed, said) = test_plugin(&repository().join("plugins").join(plugin), &[]);
+        assert!(passed && printed.ends_with(&format!("scenarios passed: {scenarios}\n")), "{printed}{said}");
+    }
+}
+
+/// A scenario that is not as expected says where and goes on with the next; one that is written wrongly is refused before anything is built.
+fn a_scenario_that_fails_says_where(folder: &Path) {
+    let write = |scenario: &str, file: &str, text: &str| {
+        let path = folder.join("scenarios").join(scenario).join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let top_pages = "{method: my_first.v1.MyFirst/ListTopPages";
+    let scenario = |steps: &str| format!("about: what it shows\ncity: \"440600\"\nsteps:\n{steps}");
+    let rows = std::fs::read_to_string(folder.join("scenarios/top-pages/rows/interaction.jsonl")).unwrap();
+    write("other-views", "rows/interaction.jsonl", &rows);
+    write("other-views", "scenario.yaml", &scenario(&format!("  - call: {top_pages}}}\n    expect: {{pages: [{{views: 3}}, {{}}]}}\n")));
+    write("answers", "scenario.yaml", &scenario(&format!("  - call: {top_pages}}}\n    refused: FIELD_INVALID\n")));
+    write("refused", "scenario.yaml", &scenario(&format!("  - call: {top_pages}, request: {{pagesMax: 101}}}}\n    expect: {{}}\n")));
+    write("wrong-sql", "scenario.yaml", &scenario("  - query: {sql: SELECT nothing FROM interaction}\n    expect: []\n"));
+    write("wrong-row", "rows/interaction.jsonl", "{\"page\": \"/\"}\n{\"pages\": 1}\n");
+    write("wrong-row", "scenario.yaml", &scenario("  - query: {sql: SELECT page FROM interaction}\n    expect: []\n"));
+    let (passed, printed, said) = test_plugin(folder, &[]);
+    assert!(!passed && said.contains("5 of 6 scenarios failed: answers, other-views, refused, wrong-row, wrong-sql"), "{printed}{said}");
+    for line in [
+        "step 1, call my_first.v1.MyFirst/ListTopPages: expected a refusal for FIELD_INVALID, and it answered {",
+        "step 2, call my_first.v1.MyFirst/ListTopPages: pages[0].views: expected 3, and there is \"2\"",
+        "step 1, call my_first.v1.MyFirst/ListTopPages: it was refused: pages_max must be 1 to 100, or 0 for 10",
+        "interaction.jsonl: 'interaction' has no column 'pages': it has city, event_id",
+        "it was refused: the SQL is wrong: No field named nothing",
+    ] {
+        assert!(printed.contains(line), "{line} is not in {printed}");
+    }
+    let (passed, printed, _) = test_plugin(folder, &["--scenario", "top-pages"]);
+    assert!(passed && printed.ends_with("scenarios passed: 1\n"), "{printed}");
+    let (_, _, said) = test_plugin(folder, &["--scenario", "top"]);
+    assert!(said.contains("there is no scenario 'top': there are answers, other-views"), "{said}");
+
+    for (steps, expected) in [
+        ("  - query: {sql: SELECT 1}\n", "a step has 'expect' with what the answer has, or 'refused' with a reason, and not both"),
+        ("  - {query: {sql: SELECT 1}, expect: [], refused: SQL_INVALID}\n", "and not both"),
+        ("  - expect: []\n", "a step is one of append, import, call, job and query"),
+        ("  - {append: {dataset: interaction, file: a.jsonl}, expect: []}\n", "append and import expect nothing"),
+        ("  - {query: {sgl: SELECT 1}, expect: []}\n", "sgl"),
+        ("  []\n", "has no steps"),
+    ] {
+        write("answers", "scenario.yaml", &scenario(steps));
+        let (passed, printed, said) = test_plugin(folder, &[]);
+        assert!(!passed && printed.is_empty() && said.contains("answers/scenario.yaml") && said.contains(expected), "{expected}: {printed}{said}");
+    }
 }

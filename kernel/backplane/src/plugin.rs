@@ -4,7 +4,9 @@ mod install;
 mod job;
 mod lifecycle;
 mod new;
+mod own_kernel;
 mod run;
+mod test;
 
 use std::path::PathBuf;
 
@@ -39,6 +41,8 @@ pub(crate) enum PluginCommand {
     Job(JobArguments),
     /// Build a plugin and call it in a kernel of its own, on files that you name
     Run(RunArguments),
+    /// Build a plugin and play the scenarios in its folder, each in a kernel of its own
+    Test(TestArguments),
 }
 
 #[derive(Args)]
@@ -137,6 +141,16 @@ pub(crate) struct RunArguments {
     configuration: String,
 }
 
+#[derive(Args)]
+pub(crate) struct TestArguments {
+    /// Folder of the plugin
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Play this one only: its folder's name
+    #[arg(long)]
+    scenario: Option<String>,
+}
+
 pub(crate) async fn run(command: PluginCommand) -> anyhow::Result<()> {
     match command {
         PluginCommand::New(arguments) => new::new(&arguments.folder, arguments.sdk.as_deref()),
@@ -155,5 +169,6 @@ pub(crate) async fn run(command: PluginCommand) -> anyhow::Result<()> {
         }
         PluginCommand::Job(arguments) => job::run(arguments).await,
         PluginCommand::Run(arguments) => run::run(arguments).await,
+        PluginCommand::Test(arguments) => test::run(arguments).await,
     }
 }

@@ -127,6 +127,21 @@ fn arrow_buffer(bytes: bytes::Bytes) -> arrow_buffer::Buffer {
     arrow_buffer::Buffer::from(bytes)
 }
 
+/// The rows as JSON objects, by the names of the columns.
+///
+/// # Errors
+/// For a type that has no JSON.
+pub(crate) fn rows_json(answer: &Answer) -> anyhow::Result<serde_json::Value> {
+    let mut rows = Vec::new();
+    let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(&mut rows);
+    for batch in &answer.batches {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    drop(writer);
+    Ok(if rows.is_empty() { serde_json::json!([]) } else { serde_json::from_slice(&rows)? })
+}
+
 /// Prints rows as a table.
 pub(crate) fn print_table(batches: &[RecordBatch]) -> anyhow::Result<()> {
     crate::output::say(arrow_cast::pretty::pretty_format_batches(batches)?);
@@ -151,15 +166,7 @@ fn write(answer: &Answer, format: Format, mut out: impl Write + Send) -> anyhow:
             }
         }
         Format::Json => {
-            let mut rows = Vec::new();
-            let mut writer = arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(&mut rows);
-            for batch in &answer.batches {
-                writer.write(batch)?;
-            }
-            writer.finish()?;
-            drop(writer);
-            let rows: serde_json::Value = if rows.is_empty() { serde_json::json!([]) } else { serde_json::from_slice(&rows)? };
-            let document = serde_json::json!({"snapshot_id": answer.snapshot_id, "rows": rows});
+            let document = serde_json::json!({"snapshot_id": answer.snapshot_id, "rows": rows_json(answer)?});
             writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
         }
         Format::Parquet => {

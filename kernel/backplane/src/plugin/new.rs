@@ -21,9 +21,11 @@ const FILES: &[(&str, &str)] = &[
     ("proto/{{namespace}}/v1/{{namespace}}.proto", include_str!("new/service.proto.txt")),
     ("src/lib.rs", include_str!("new/lib.rs.txt")),
     ("src/top_pages.rs", include_str!("new/top_pages.rs.txt")),
+    ("scenarios/top-pages/scenario.yaml", include_str!("new/scenario.yaml.txt")),
+    ("scenarios/top-pages/rows/interaction.jsonl", include_str!("new/interaction.jsonl.txt")),
 ];
 
-/// Makes a plugin in `folder`, named after it: one method that reads the dataset `interaction`, with a test. `sdk` is the folder `sdk/rust` of a checkout; without
+/// Makes a plugin in `folder`, named after it: one method that reads the dataset `interaction`, with a test and a scenario. `sdk` is the folder `sdk/rust` of a checkout; without
 /// it, it is looked for above `folder` and above the current folder.
 ///
 /// # Errors
@@ -46,7 +48,7 @@ pub(crate) fn new(folder: &Path, sdk: Option<&Path>) -> anyhow::Result<()> {
         let written = fs::create_dir_all(path.parent().unwrap_or(&folder)).and_then(|()| fs::write(&path, fill(text)));
         written.with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    say(format!("made {}\nnext: cd {0} && cargo test && backplane plugin build", folder.display()));
+    say(format!("made {}\nnext: cd {0} && cargo test && backplane plugin test", folder.display()));
     Ok(())
 }
 

@@ -131,7 +131,12 @@ impl Lake {
 
     async fn merge_all(&self, tables: Vec<TableName>, pace: Pace) {
         for table in tables {
-            if let Err(error) = caught(self.merge(&table, pace)).await {
+            let merged = caught(self.merge(&table, pace)).await;
+            // What fails from here on fails because the kernel closes; the next start merges what is left.
+            if self.merging_stopped.load(Ordering::SeqCst) {
+                return;
+            }
+            if let Err(error) = merged {
                 tracing::warn!(%error, table = table.name, "some files of a table could not be merged: its queries open all of them, and it is tried again at the next rest");
                 self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_unmerged(&table);
             }
