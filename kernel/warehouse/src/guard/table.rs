@@ -169,7 +169,7 @@ impl TableProvider for GuardedTable {
         // A file has the rows of one city mostly, and whether it is one of the caller's the scan knows already. A view has conditions of its own, which are none of these.
         let rows = rows_to_read(inner.as_ref())?;
         let is_looked_into = inside.table_type() == TableType::Base && rows.is_none_or(|rows| rows >= scans.looked_into_rows);
-        let (inner, rows) = if is_looked_into { leave_out(state, (inner, rows), &asked)? } else { (inner, rows) };
+        let (inner, rows) = if is_looked_into { leave_out(state, (inner, rows), &asked).await? } else { (inner, rows) };
         let (names, read) = (columns.inner.iter().map(|index| self.inside.columns.field(*index).name()), inner.schema());
         // Invariant: the policy finds columns by where they stand.
         if !names.eq(read.fields().iter().map(|field| field.name())) {
