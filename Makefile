@@ -11,6 +11,7 @@ LISTEN ?= 127.0.0.1:50051
 CUSTOMERS ?= 20000
 SEED ?= 1
 PYTHON := $(CARGO_TARGET_DIR)/python
+BENCH_PYTHON := $(CARGO_TARGET_DIR)/bench-python
 
 .PHONY: help demo demo-check test fuzz bench check tools toolchain build plugins python clean
 
@@ -37,7 +38,7 @@ check: toolchain ## Formatting and lints, of the kernel, of the plugins and of t
 	cd tests/guests && cargo fmt --all --check
 	cd tests/guests && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 
-bench: build plugins $(PYTHON)/bench-ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages or million for one of them)
+bench: build plugins $(BENCH_PYTHON)/ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages or million for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
 fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some eight minutes
@@ -64,7 +65,7 @@ toolchain:
 	rustup target list --toolchain $$channel --installed | grep -qx wasm32-wasip2 || rustup target add --toolchain $$channel wasm32-wasip2; \
 	rustup component list --toolchain $$channel --installed | grep -q clippy || rustup component add --toolchain $$channel clippy rustfmt
 
-# An independent gRPC client for the tests.
+# Independent clients for the tests, of gRPC and of the tables.
 python: $(PYTHON)/ready
 
 $(PYTHON)/ready: tests/python/requirements.txt
@@ -72,9 +73,10 @@ $(PYTHON)/ready: tests/python/requirements.txt
 	$(PYTHON)/bin/python -m pip install --quiet --requirement tests/python/requirements.txt
 	touch $@
 
-# The peer that feeds are measured against; no test needs it.
-$(PYTHON)/bench-ready: $(PYTHON)/ready tests/bench/requirements.txt
-	$(PYTHON)/bin/python -m pip install --quiet --requirement tests/bench/requirements.txt
+# The peers of the benchmarks, of other versions than the tests'.
+$(BENCH_PYTHON)/ready: tests/bench/requirements.txt
+	python3 -m venv $(BENCH_PYTHON)
+	$(BENCH_PYTHON)/bin/python -m pip install --quiet --requirement tests/bench/requirements.txt
 	touch $@
 
 clean: ## Remove what the demo made

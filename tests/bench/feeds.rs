@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backplane_tests::{FeedFile, Kernel, Province, import, import_all, python, repository};
+use backplane_tests::{FeedFile, Kernel, Province, bench_python, import, import_all, repository};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use sample_province::FileTotal;
 use sha2::{Digest, Sha256};
@@ -174,7 +174,7 @@ fn whole(province: &Province, files: &[&FileTotal], folder: &Path) -> PathBuf {
 /// The time that DuckDB takes, and the rows that it has then.
 fn duckdb_feed(feed: &str, path: &Path, numbers: &Path, database: &Path) -> (Duration, String) {
     let (script, contracts) = (repository().join("tests/bench/duckdb_feed.py"), repository().join("kernel/warehouse"));
-    let output = python().arg(script).arg(contracts).arg(feed).args([path, numbers, database]).arg(THREADS).output().unwrap();
+    let output = bench_python().arg(script).arg(contracts).arg(feed).args([path, numbers, database]).arg(THREADS).output().unwrap();
     assert!(output.status.success(), "run 'make bench', which installs DuckDB: {}", String::from_utf8_lossy(&output.stderr));
     std::fs::remove_file(database).unwrap();
     let answer = String::from_utf8(output.stdout).unwrap();
@@ -208,7 +208,7 @@ async fn import_once(form: &Form, path: &Path, rows: u64) -> Import {
 
 fn duckdb(path: &Path, database: &PathBuf) -> Duration {
     let script = repository().join("tests/bench/duckdb_read.py");
-    let output = python().arg(script).args([path, database.as_path()]).arg(THREADS).output().unwrap();
+    let output = bench_python().arg(script).args([path, database.as_path()]).arg(THREADS).output().unwrap();
     assert!(output.status.success(), "run 'make bench', which installs DuckDB: {}", String::from_utf8_lossy(&output.stderr));
     std::fs::remove_file(database).unwrap();
     Duration::from_secs_f64(String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())

@@ -10,6 +10,7 @@ mod doors;
 mod feeds;
 mod guide;
 mod hostile;
+mod open_format;
 mod package_histories;
 mod package_monitor;
 mod plugins;

@@ -9,6 +9,8 @@ use backplane_tests::{FeedFile, Kernel, Province, import_all};
 use sample_province::FileTotal;
 use serde_json::Value;
 
+use crate::open_format::duckdb_reads_what_the_kernel_answers;
+
 /// The kernel imports two files at a time; the others' uploads go on meanwhile.
 const GROUPS_AT_ONCE: usize = 4;
 
@@ -80,6 +82,7 @@ async fn the_province_comes_to_the_totals_of_its_generator() {
     check_rows_that_are_replaced(&kernel, province);
     check_completeness(&kernel, province, "202610");
     check_statuses(&kernel, province);
+    duckdb_reads_what_the_kernel_answers(&kernel);
 }
 
 /// Numbers first, as the platforms are asked to; the months of a feed in a city in their order.

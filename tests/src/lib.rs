@@ -16,4 +16,4 @@ pub use files::{excerpt, guest, package_monitor, portal_traffic, repository};
 pub use import::{FeedFile, import, import_all};
 pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};
 pub use province::Province;
-pub use python::python;
+pub use python::{bench_python, python};

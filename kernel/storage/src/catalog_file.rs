@@ -66,15 +66,79 @@ const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS backplane_stats_of_file ON ducklake_file_column_stats (data_file_id);
 ";
 
-/// Adds the indexes that the catalog lacks; the library that owns its tables has made them by then.
+/// Columns of the DuckLake specification that the library leaves out and other readers ask for: table, column, and what it is declared as.
+const COLUMNS: [(&str, &str, &str); 7] = [
+    ("ducklake_snapshot", "next_catalog_id", "BIGINT NOT NULL DEFAULT 0"),
+    ("ducklake_snapshot", "next_file_id", "BIGINT NOT NULL DEFAULT 0"),
+    ("ducklake_schema", "schema_uuid", "UUID"),
+    ("ducklake_table", "table_uuid", "UUID"),
+    ("ducklake_data_file", "file_order", "BIGINT"),
+    ("ducklake_data_file", "file_format", "VARCHAR DEFAULT 'parquet'"),
+    ("ducklake_delete_file", "format", "VARCHAR DEFAULT 'parquet'"),
+];
+
+/// Tables of the specification that stay empty.
+const EMPTY_TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS ducklake_macro (schema_id BIGINT, macro_id BIGINT, macro_name VARCHAR, begin_snapshot BIGINT, end_snapshot BIGINT);
+    CREATE TABLE IF NOT EXISTS ducklake_macro_impl (macro_id BIGINT, impl_id BIGINT, dialect VARCHAR, sql VARCHAR, type VARCHAR);
+    CREATE TABLE IF NOT EXISTS ducklake_macro_parameters (
+        macro_id BIGINT, impl_id BIGINT, column_id BIGINT, parameter_name VARCHAR, parameter_type VARCHAR, default_value VARCHAR, default_value_type VARCHAR
+    );
+";
+
+/// Others read the catalog and do not write it: the kernel knows the newest snapshot without asking. A snapshot of the library's has no `next_file_id`, and is given one
+/// when it is there; another writer goes on from the one that it read.
+const OTHERS_READ_ONLY: &str = "
+    UPDATE ducklake_snapshot SET next_file_id = 1 WHERE next_file_id = 0;
+    CREATE TRIGGER IF NOT EXISTS backplane_numbered AFTER INSERT ON ducklake_snapshot
+    BEGIN
+        UPDATE ducklake_snapshot SET next_file_id = 1 WHERE snapshot_id = NEW.snapshot_id;
+    END;
+    CREATE TRIGGER IF NOT EXISTS backplane_only_writer BEFORE INSERT ON ducklake_snapshot WHEN NEW.next_file_id <> 0
+    BEGIN
+        SELECT RAISE(ABORT, 'this catalog belongs to a kernel of Backplane, its only writer: attach it READ_ONLY');
+    END;
+";
+
+/// A schema or table, NOUN, has an id for all catalogs.
+const UUIDS: &str = "
+    UPDATE ducklake_NOUN SET NOUN_uuid = NEW_UUID WHERE NOUN_uuid IS NULL;
+    CREATE TRIGGER IF NOT EXISTS backplane_NOUN_uuid AFTER INSERT ON ducklake_NOUN WHEN NEW.NOUN_uuid IS NULL
+    BEGIN
+        UPDATE ducklake_NOUN SET NOUN_uuid = NEW_UUID WHERE NOUN_id = NEW.NOUN_id;
+    END;
+";
+const NEW_UUID: &str = "lower(printf('%s-%s-4%s-a%s-%s', hex(randomblob(4)), hex(randomblob(2)), substr(hex(randomblob(2)), 2), substr(hex(randomblob(2)), 2), hex(randomblob(6))))";
+
+/// Adds what the library that owns the catalog's tables, and has made them by now, leaves out: what else the specification has, so that DuckDB and others read the
+/// catalog, a guard against other writers, and indexes.
 ///
 /// # Errors
 /// When the file cannot be written or is no catalog.
-pub async fn index_catalog_file(path: &Path) -> Result<(), CatalogFileError> {
+pub async fn complete_catalog_file(path: &Path) -> Result<(), CatalogFileError> {
     let failed = |source| CatalogFileError { path: path.display().to_string(), source };
     let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.map_err(failed)?;
-    sqlx::raw_sql(INDEXES).execute(&mut connection).await.map_err(failed)?;
+    complete(&mut connection).await.map_err(failed)?;
     connection.close().await.map_err(failed)
+}
+
+async fn complete(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    for (table, column, declared) in COLUMNS {
+        let there: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pragma_table_info($1) WHERE name = $2").bind(table).bind(column).fetch_one(&mut *transaction).await?;
+        if there == 0 {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER TABLE {table} ADD COLUMN {column} {declared}"))).execute(&mut *transaction).await?;
+        }
+    }
+    for noun in ["schema", "table"] {
+        let uuids = UUIDS.replace("NOUN", noun).replace("NEW_UUID", NEW_UUID);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(uuids)).execute(&mut *transaction).await?;
+    }
+    for statements in [EMPTY_TABLES, OTHERS_READ_ONLY, INDEXES] {
+        sqlx::raw_sql(statements).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
 }
 
 /// The catalog's file cannot be used.
@@ -91,5 +155,51 @@ impl Fault for CatalogFileError {
     }
     fn reason(&self) -> Reason {
         Reason::StorageFailed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// As much of the library's tables as is completed, with rows of an earlier build.
+    const AS_MADE: &str = "
+        CREATE TABLE ducklake_snapshot (snapshot_id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL DEFAULT 0);
+        CREATE TABLE ducklake_schema (schema_id INTEGER PRIMARY KEY, schema_name VARCHAR NOT NULL);
+        CREATE TABLE ducklake_table (table_id INTEGER PRIMARY KEY, table_name VARCHAR NOT NULL);
+        CREATE TABLE ducklake_data_file (data_file_id INTEGER PRIMARY KEY, table_id INTEGER NOT NULL);
+        CREATE TABLE ducklake_delete_file (delete_file_id INTEGER PRIMARY KEY, data_file_id INTEGER NOT NULL, table_id INTEGER NOT NULL);
+        CREATE TABLE ducklake_column (column_id BIGINT, table_id BIGINT);
+        CREATE TABLE ducklake_file_column_stats (data_file_id INTEGER NOT NULL, table_id INTEGER NOT NULL);
+        INSERT INTO ducklake_snapshot (snapshot_id) VALUES (0), (1);
+        INSERT INTO ducklake_table (table_name) VALUES ('one'), ('other');
+        INSERT INTO ducklake_data_file (table_id) VALUES (1);
+    ";
+
+    #[tokio::test]
+    async fn a_catalog_of_an_earlier_build_is_completed_and_others_cannot_write_it() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(AS_MADE).execute(&mut connection).await.unwrap();
+        complete(&mut connection).await.unwrap();
+        complete(&mut connection).await.unwrap();
+        // As the library goes on.
+        sqlx::raw_sql("INSERT INTO ducklake_snapshot (snapshot_id) VALUES (2); INSERT INTO ducklake_table (table_name) VALUES ('third')")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let numbered: i64 = sqlx::query_scalar("SELECT count(*) FROM ducklake_snapshot WHERE next_file_id = 1").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(numbered, 3);
+        let uuids: Vec<String> = sqlx::query_scalar("SELECT DISTINCT table_uuid FROM ducklake_table").fetch_all(&mut connection).await.unwrap();
+        assert_eq!(uuids.len(), 3);
+        for uuid in uuids {
+            let parts: Vec<usize> = uuid.split('-').map(str::len).collect();
+            assert!(parts == [8, 4, 4, 4, 12] && uuid.chars().all(|character| character == '-' || character.is_ascii_hexdigit()), "{uuid}");
+        }
+        let format: String = sqlx::query_scalar("SELECT file_format FROM ducklake_data_file").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(format, "parquet");
+        let of_another = "INSERT INTO ducklake_snapshot (snapshot_id, next_file_id) SELECT 3, max(next_file_id) FROM ducklake_snapshot";
+        let refused = sqlx::raw_sql(of_another).execute(&mut connection).await.unwrap_err().to_string();
+        assert!(refused.contains("attach it READ_ONLY"), "{refused}");
     }
 }

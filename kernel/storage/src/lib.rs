@@ -14,7 +14,7 @@ mod roles;
 mod row_store;
 mod tokens;
 
-pub use catalog_file::{CatalogFileError, index_catalog_file, prepare_catalog_file};
+pub use catalog_file::{CatalogFileError, complete_catalog_file, prepare_catalog_file};
 pub use contracts::ContractRow;
 pub use object::SyncedFiles;
 pub use plugins::{DeploymentRow, PluginVersionRow};

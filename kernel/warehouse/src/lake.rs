@@ -139,7 +139,7 @@ impl Lake {
         kernel_storage::prepare_catalog_file(&catalog).await.map_err(unusable)?;
         let connection = format!("sqlite:{}?mode=rwc", catalog.display());
         let metadata = Arc::new(SqliteMetadataWriter::new_with_init(&connection).await.map_err(failed("opening the catalog"))?);
-        kernel_storage::index_catalog_file(&catalog).await.map_err(unusable)?;
+        kernel_storage::complete_catalog_file(&catalog).await.map_err(unusable)?;
         // Set at every start, so that the folder may be moved.
         metadata.set_data_path(&path_text(data)?).map_err(failed("naming the data folder in the catalog"))?;
         let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);

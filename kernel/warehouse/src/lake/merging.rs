@@ -664,7 +664,8 @@ mod tests {
         append(&lake, "a", &[0], "").await;
         drop(lake);
         // As the library makes the table.
-        let as_made = "create table made (data_file_id integer primary key, table_id integer not null, path varchar not null, path_is_relative boolean not null default 1,
+        let as_made = "alter table ducklake_data_file drop column file_order; alter table ducklake_data_file drop column file_format;
+            create table made (data_file_id integer primary key, table_id integer not null, path varchar not null, path_is_relative boolean not null default 1,
             file_size_bytes integer not null, footer_size integer, encryption_key varchar, record_count integer, row_id_start integer, mapping_id integer,
             begin_snapshot integer not null, end_snapshot integer, partial_max integer, partition_id integer);
             insert into made select * from ducklake_data_file; drop table ducklake_data_file; alter table made rename to ducklake_data_file;";
