@@ -43,6 +43,7 @@ mod commit;
 mod held_metadata;
 mod keys;
 mod merging;
+mod noted_merge;
 mod opened;
 
 pub(crate) use commit::{LakeTransaction, Staged};
@@ -75,6 +76,8 @@ pub(crate) struct Lake {
     opened_at: i64,
     newest: AtomicI64,
     committing: tokio::sync::Mutex<()>,
+    /// Held before `committing`, and longer: a merge writes its files while others commit.
+    merging: tokio::sync::Mutex<()>,
     /// Told of each commit, which may leave files to merge.
     written: Notify,
     merging_stopped: AtomicBool,
@@ -157,6 +160,7 @@ impl Lake {
             opened_at: newest,
             newest: AtomicI64::new(newest),
             committing: tokio::sync::Mutex::new(()),
+            merging: tokio::sync::Mutex::new(()),
             written: Notify::new(),
             merging_stopped: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),

@@ -1,21 +1,28 @@
 use std::{
     collections::{HashMap, HashSet},
+    io,
     ops::Range,
     panic::AssertUnwindSafe,
+    path::Path,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
 use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion_ducklake::{
-    CompactionResult, DuckLakeCatalog, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, MergeOptions, MetadataWriter, RewriteOptions,
+    CompactionOutputFile, DuckLakeCatalog, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, MergeOptions, MetadataWriter, RewriteOptions,
     maintenance::{CleanupCriteria, cleanup_old_files_sqlite},
     metadata_provider::{DuckLakeFileMetadata, DuckLakeTableFile, FILE_METADATA_BATCH_SIZE, MetadataProvider},
 };
 use futures::FutureExt;
 use tokio::time::timeout;
 
-use super::{HeldMetadata, Lake, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, TableName, commit::landed_all_the_same, failed};
+use super::{
+    HeldMetadata, Lake, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, TableName,
+    commit::landed_all_the_same,
+    failed,
+    noted_merge::{NotedMerge, NotingWriter},
+};
 use crate::{contract::CITY, error::WarehouseError};
 
 // Limit: sizes of files in bytes. Those between two of these are merged with each other, so that a row is written anew a few times on its way up and not with
@@ -146,7 +153,7 @@ impl Lake {
     /// Lets no merge begin any more, and waits for the one that goes on.
     pub(crate) async fn stop_merging(&self) {
         self.merging_stopped.store(true, Ordering::SeqCst);
-        drop(self.committing.lock().await);
+        drop(self.merging.lock().await);
     }
 
     /// Merges the small files of a table where too many of a city and size wait for it. No snapshot shows other rows than before.
@@ -171,26 +178,62 @@ impl Lake {
         }
     }
 
+    /// Writes the files of a merge while others commit, and commits it in its turn.
     async fn merge_files(&self, table: &TableName, due: Due) -> Result<bool, WarehouseError> {
-        let _one_at_a_time = self.committing.lock().await;
+        let _one_at_a_time = self.merging.lock().await;
         self.refuse_in_doubt()?;
         if self.merging_stopped.load(Ordering::SeqCst) {
             return Ok(false);
         }
-        let opened = self.open_to_merge(table, due.files).await?;
+        let Some(mut merge) = self.prepare(table, &due).await? else {
+            return Ok(false);
+        };
+        let _turn = self.committing.lock().await;
+        self.refuse_in_doubt()?;
+        let mut committed = merge.commit(&self.metadata);
+        if matches!(committed, Err(DuckLakeError::Conflict(_))) {
+            // Rows were removed from the files meanwhile. Once more, and now nobody else commits.
+            self.discard(table, &merge).await;
+            merge = match self.prepare(table, &due).await? {
+                Some(merge) => merge,
+                None => return Ok(false),
+            };
+            committed = merge.commit(&self.metadata);
+        }
+        self.note_merged(table, committed).map(|()| true)
+    }
+
+    /// Writes the merged files; no snapshot has them yet. `None` when nothing was to be merged after all.
+    async fn prepare(&self, table: &TableName, due: &Due) -> Result<Option<NotedMerge>, WarehouseError> {
+        let writer = Arc::new(NotingWriter::new(self.metadata.clone()));
+        let opened = self.open_to_merge(table, due.files.clone(), writer.clone()).await?;
         let (opened, session) = (duck_lake(opened.as_ref())?, self.session().state());
         let merging = async {
             if due.apart.is_empty() {
                 let options = MergeOptions { target_file_size: due.sizes.end, max_merged_files: MERGED_FILES_MAX, min_file_size: due.sizes.start };
                 opened.merge_adjacent_files(&session, options).await
             } else {
-                let options = RewriteOptions { data_file_ids: Some(due.apart), ..RewriteOptions::default() };
+                let options = RewriteOptions { data_file_ids: Some(due.apart.clone()), ..RewriteOptions::default() };
                 opened.rewrite_data_files(&session, options).await
             }
         };
-        // What a panic leaves behind is looked at as after any other failure.
-        let outcome = AssertUnwindSafe(merging).catch_unwind().await;
-        self.note_merged(table, outcome.unwrap_or_else(|_| Err(DuckLakeError::Internal("a merge panicked".to_owned()))))
+        let merged = AssertUnwindSafe(merging).catch_unwind().await;
+        merged.unwrap_or_else(|_| Err(DuckLakeError::Internal("a merge panicked".to_owned()))).map_err(failed("merging files"))?;
+        Ok(writer.take())
+    }
+
+    /// Deletes the files of a merge that no snapshot will have. One that stays costs room and nothing else.
+    async fn discard(&self, table: &TableName, merge: &NotedMerge) {
+        for CompactionOutputFile { file, .. } in &merge.outputs {
+            let deleted = match self.metadata.get_data_path() {
+                Ok(data) if file.path_is_relative => tokio::fs::remove_file(Path::new(&data).join(&*table.schema).join(&table.name).join(&file.path)).await,
+                Ok(_) => tokio::fs::remove_file(&file.path).await,
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = deleted {
+                tracing::warn!(%error, table = table.name, file = file.path, "a file that no snapshot names could not be deleted");
+            }
+        }
     }
 
     /// The files that are due, those of each city and size by themselves.
@@ -233,29 +276,26 @@ impl Lake {
     }
 
     /// The table at the newest snapshot, as one that a merge of these files writes.
-    async fn open_to_merge(&self, table: &TableName, files: HashSet<i64>) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+    async fn open_to_merge(&self, table: &TableName, files: HashSet<i64>, writer: Arc<NotingWriter>) -> Result<Arc<dyn TableProvider>, WarehouseError> {
         let mut options = DuckLakeWriteOptions::default();
         options.max_row_group_rows = Some(ROW_GROUP_ROWS_MAX);
         options.max_row_group_bytes = Some(ROW_GROUP_BYTES_MAX);
         let metadata = Arc::new(HeldMetadata::of_files(self.provider.clone(), files));
-        let writer: Arc<dyn MetadataWriter> = self.metadata.clone();
         let catalog = DuckLakeCatalog::with_writer(metadata, writer).map_err(failed("opening the catalog"))?.with_write_options(options);
         let schema = catalog.schema(&table.schema).ok_or_else(|| WarehouseError::broken("a table that is merged has no schema"))?;
         let opened = schema.table(&table.name).await.map_err(|source| WarehouseError::Storage { doing: "opening a table", source: Box::new(source) })?;
         opened.ok_or_else(|| WarehouseError::broken("a table that is merged is gone"))
     }
 
-    /// A merge commits by itself; what this process knows of the table follows.
-    fn note_merged(&self, table: &TableName, outcome: Result<CompactionResult, DuckLakeError>) -> Result<bool, WarehouseError> {
-        let landed = outcome.and_then(|done| if done.did_work() { self.current_snapshot().map(Some) } else { Ok(None) });
-        let snapshot = match landed {
-            Ok(None) => return Ok(false),
-            Ok(Some(snapshot)) => snapshot,
+    /// What this process knows of the table follows the commit.
+    fn note_merged(&self, table: &TableName, committed: Result<(), DuckLakeError>) -> Result<(), WarehouseError> {
+        let snapshot = match committed.and_then(|()| self.current_snapshot()) {
+            Ok(snapshot) => snapshot,
             Err(error) => landed_all_the_same(self, self.newest(), error)?,
         };
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).note_merged(table, snapshot);
         self.newest.store(snapshot, Ordering::SeqCst);
-        Ok(true)
+        Ok(())
     }
 
     /// Deletes files that were merged into others so long ago.
@@ -679,6 +719,47 @@ mod tests {
         lake.merge(&some(), Pace::AtRest).await.unwrap();
         assert_eq!(ids(&lake), [3], "both are out of the catalog, and neither's id is used again");
         assert_eq!(numbers(&lake, lake.newest(), None).await, [0, 1]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_come_while_files_are_merged() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append(&lake, "a", &[0], "").await;
+        let before = append(&lake, "a", &[1], "").await;
+        let due = lake.due(&some(), Pace::AtRest).unwrap().remove(0);
+        let merge = lake.prepare(&some(), &due).await.unwrap().unwrap();
+        let beside = append(&lake, "a", &[2], "").await;
+        lake.note_merged(&some(), merge.commit(&lake.metadata)).unwrap();
+        assert_eq!((files(&lake), lake.newest()), (vec![2], beside + 1));
+        for (snapshot, expected) in [(before, &[0, 1][..]), (beside, &[0, 1, 2]), (beside + 1, &[0, 1, 2])] {
+            assert_eq!(numbers(&lake, snapshot, None).await, expected, "at {snapshot}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_that_go_while_files_are_merged_stay_gone() {
+        let dir = TempDir::new().unwrap();
+        let lake = open(&dir).await;
+        append(&lake, "a", &[0], "").await;
+        let before = append(&lake, "a", &[1], "").await;
+        let mut transaction = lake.begin().await.unwrap();
+        let replacing = async {
+            // The merge has written its file and waits for its turn.
+            while on_disk(dir.path()) < 3 {
+                tokio::task::yield_now().await;
+            }
+            let (name, schema) = (some(), schema());
+            transaction.replace(&name, &schema, &[batch("a", &[5], "")], col("number").eq(lit(0_i64))).await.unwrap();
+            transaction.commit(|_| ()).await.unwrap().snapshot_id
+        };
+        let name = some();
+        let (merged, replaced) = tokio::join!(lake.merge(&name, Pace::AtRest), replacing);
+        merged.unwrap();
+        assert_eq!((lake.newest(), on_disk(dir.path())), (replaced, 4), "what was merged is thrown away: two files, the new one, and which rows are gone");
+        lake.merge(&some(), Pace::AtRest).await.unwrap();
+        assert_eq!((numbers(&lake, before, None).await, numbers(&lake, replaced, None).await), (vec![0, 1], vec![1, 5]));
+        assert_eq!((files(&lake), numbers(&lake, lake.newest(), None).await), (vec![1], vec![1, 5]));
     }
 
     #[tokio::test(flavor = "multi_thread")]
