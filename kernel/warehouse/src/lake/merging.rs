@@ -420,6 +420,9 @@ mod tests {
         /// Numbers that leave a rest go, and one comes.
         Replace(i64, i64),
         Merge(Pace),
+        /// What is due is written, and committed some steps later.
+        BeginMerge,
+        EndMerge,
         SortBy(&'static [&'static str]),
         Restart,
     }
@@ -429,6 +432,8 @@ mod tests {
             5 => (prop_oneof![Just("a"), Just("b"), Just("c")], 1..20u8).prop_map(|(city, rows)| Step::Append(city, rows)),
             2 => (2..5i64, 0..5i64).prop_map(|(divisor, rest)| Step::Replace(divisor, rest)),
             2 => prop_oneof![Just(Pace::Busy), Just(Pace::AtRest)].prop_map(Step::Merge),
+            2 => Just(Step::BeginMerge),
+            2 => Just(Step::EndMerge),
             1 => prop_oneof![Just([].as_slice()), Just(["number"].as_slice()), Just(["text", "number"].as_slice())].prop_map(Step::SortBy),
             1 => Just(Step::Restart),
         ]
@@ -438,6 +443,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let (mut lake, mut next, mut rows) = (open(&dir).await, 0, Vec::new());
         let (mut snapshots, mut cities): (BTreeMap<i64, Vec<i64>>, BTreeMap<i64, &str>) = Default::default();
+        let mut begun: Option<NotedMerge> = None;
         for step in steps {
             match step {
                 Step::Append(city, count) => {
@@ -469,8 +475,19 @@ mod tests {
                     }
                     lake.delete_merged(Duration::ZERO).await.unwrap();
                 }
+                Step::BeginMerge => {
+                    if let Some(due) = lake.due(&some(), Pace::AtRest).unwrap().first() {
+                        begun = lake.prepare(&some(), due).await.unwrap();
+                    }
+                }
+                Step::EndMerge => match begun.take().map(|merge| (merge.commit(&lake.metadata), merge)) {
+                    None => {}
+                    Some((Err(DuckLakeError::Conflict(_)), merge)) => lake.discard(&some(), &merge).await,
+                    Some((committed, _)) => lake.note_merged(&some(), committed).unwrap(),
+                },
                 Step::SortBy(columns) => sort(&lake, columns).await,
                 Step::Restart => {
+                    begun = None;
                     drop(lake);
                     lake = open(&dir).await;
                 }
