@@ -21,6 +21,7 @@ WRITES = [
     "CREATE TABLE lake.main.of_another (a INTEGER)",
     "CREATE VIEW lake.main.of_another AS SELECT 1 AS a",
     "DROP TABLE {table}",
+    "CALL ducklake_expire_snapshots('lake', older_than => now())",
 ]
 
 warehouse, answers = map(pathlib.Path, sys.argv[1:])

@@ -259,6 +259,7 @@ fn a_scenario_that_fails_says_where(folder: &Path) {
     for (steps, expected) in [
         ("  - query: {sql: SELECT 1}\n", "a step has 'expect' with what the answer has, or 'refused' with a reason, and not both"),
         ("  - {query: {sql: SELECT 1}, expect: [], refused: SQL_INVALID}\n", "and not both"),
+        ("  - {query: {sql: SELECT 1}, refused: \"\"}\n", "or 'refused' with a reason"),
         ("  - expect: []\n", "a step is one of append, import, call, job and query"),
         ("  - {append: {dataset: interaction, file: a.jsonl}, expect: []}\n", "append and import expect nothing"),
         ("  - {query: {sgl: SELECT 1}, expect: []}\n", "sgl"),

@@ -98,6 +98,10 @@ const OTHERS_READ_ONLY: &str = "
     BEGIN
         SELECT RAISE(ABORT, 'this catalog belongs to a kernel of Backplane, its only writer: attach it READ_ONLY');
     END;
+    CREATE TRIGGER IF NOT EXISTS backplane_keeps_snapshots BEFORE DELETE ON ducklake_snapshot
+    BEGIN
+        SELECT RAISE(ABORT, 'this catalog belongs to a kernel of Backplane, which keeps its snapshots: attach it READ_ONLY');
+    END;
 ";
 
 /// A schema or table, NOUN, has an id for all catalogs.
@@ -201,5 +205,7 @@ mod tests {
         let of_another = "INSERT INTO ducklake_snapshot (snapshot_id, next_file_id) SELECT 3, max(next_file_id) FROM ducklake_snapshot";
         let refused = sqlx::raw_sql(of_another).execute(&mut connection).await.unwrap_err().to_string();
         assert!(refused.contains("attach it READ_ONLY"), "{refused}");
+        let refused = sqlx::raw_sql("DELETE FROM ducklake_snapshot WHERE snapshot_id = 0").execute(&mut connection).await.unwrap_err().to_string();
+        assert!(refused.contains("keeps its snapshots"), "{refused}");
     }
 }

@@ -62,9 +62,9 @@ fn read(arguments: &TestArguments) -> anyhow::Result<Vec<Scenario>> {
 /// The scenario's rows, then its steps; ends with the first that is not as expected, since the next would build on it.
 async fn play(scenario: &Scenario, connection: &Connection, wasm: &Path) -> anyhow::Result<()> {
     let plugin_id = install_and_enable(connection, wasm, scenario.city, &scenario.configuration_json()).await?;
-    for (index, step) in scenario.rows()?.iter().chain(&scenario.steps).enumerate() {
-        let doing = || format!("step {}, {step}", index + 1);
-        say(format!("  {}", step.take(scenario, connection, &plugin_id).await.with_context(doing)?));
+    for (number, step) in (1..).zip(scenario.rows()?.iter().chain(&scenario.steps)) {
+        let doing = || format!("step {number}, {step}");
+        say(format!("  {}", step.take(number, scenario, connection, &plugin_id).await.with_context(doing)?));
     }
     Ok(())
 }

@@ -32,8 +32,8 @@ const SIZES: [u64; 4] = [0, 256 << 10, 4 << 20, 32 << 20];
 // Limit: bytes of a file that is sorted when it is merged or written anew: all rows of a merge are in memory for that, ten times as large.
 const SORTED_BYTES_MAX: u64 = 8 << 20;
 
-// Limit: files of each size that may wait for others of their city, since every scan opens them. While commits go on, more, since a
-// commit waits for a merge.
+// Limit: files of each size that may wait for others of their city, since every scan opens them. While commits go on, more, since
+// merges take processor and disk from them.
 const WAITING_MAX_BUSY: [usize; 3] = [7, 7, 31];
 const WAITING_MAX_AT_REST: [usize; 3] = [1, 1, 7];
 
@@ -44,6 +44,12 @@ const WORN_MAX: usize = 7;
 // on disk for earlier snapshots as it was, so that each row that goes leaves at most so many more there.
 const REMOVED_MAX: i64 = 256;
 const REMOVED_SHARE: i64 = 16;
+
+// Limit: how often a merge is prepared while others commit, before it is made in one turn.
+const BESIDE_MAX: usize = 2;
+
+// Limit: rounds over one table while rows come, which bring files as fast as they are merged. Other tables have their turn then.
+const BUSY_ROUNDS_MAX: usize = 4;
 
 // Limit: files of one merge, and their bytes: some tens of milliseconds for many small ones, a second for few large ones.
 const MERGED_FILES_MAX: usize = 128;
@@ -153,7 +159,9 @@ impl Lake {
     /// Lets no merge begin any more, and waits for the one that goes on.
     pub(crate) async fn stop_merging(&self) {
         self.merging_stopped.store(true, Ordering::SeqCst);
-        drop(self.merging.lock().await);
+        let _merge = self.merging.lock().await;
+        // And for the deletion of files.
+        drop(self.committing.lock().await);
     }
 
     /// Merges the small files of a table where too many of a city and size wait for it. No snapshot shows other rows than before.
@@ -162,7 +170,7 @@ impl Lake {
     /// The first one; what it does not concern was merged.
     pub(crate) async fn merge(&self, table: &TableName, pace: Pace) -> Result<(), WarehouseError> {
         let mut failure = None;
-        loop {
+        for round in 1.. {
             let mut is_merged = false;
             for due in self.due(table, pace)? {
                 // Commits that wait have their turn in between.
@@ -171,36 +179,52 @@ impl Lake {
                     Err(error) => drop(failure.get_or_insert(error)),
                 }
             }
-            // What is merged is a file less, and a file that is written anew lacks no rows, so that this ends.
-            if !is_merged {
-                return failure.map_or(Ok(()), Err);
+            // What is merged is a file less, and a file that is written anew lacks no rows, so that this ends when no others come.
+            if !is_merged || (pace == Pace::Busy && round == BUSY_ROUNDS_MAX) {
+                break;
             }
         }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Writes the files of a merge while others commit, and commits it in its turn.
     async fn merge_files(&self, table: &TableName, due: Due) -> Result<bool, WarehouseError> {
         let _one_at_a_time = self.merging.lock().await;
-        self.refuse_in_doubt()?;
-        if self.merging_stopped.load(Ordering::SeqCst) {
-            return Ok(false);
-        }
-        let Some(mut merge) = self.prepare(table, &due).await? else {
-            return Ok(false);
-        };
-        let _turn = self.committing.lock().await;
-        self.refuse_in_doubt()?;
-        let mut committed = merge.commit(&self.metadata);
-        if matches!(committed, Err(DuckLakeError::Conflict(_))) {
-            // Rows were removed from the files meanwhile. Once more, and now nobody else commits.
-            self.discard(table, &merge).await;
-            merge = match self.prepare(table, &due).await? {
-                Some(merge) => merge,
-                None => return Ok(false),
+        for _ in 0..BESIDE_MAX {
+            if self.merging_stopped.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
+            self.refuse_in_doubt()?;
+            let Some(merge) = self.prepare(table, &due).await? else {
+                return Ok(false);
             };
-            committed = merge.commit(&self.metadata);
+            let _turn = self.committing.lock().await;
+            if self.commit_merge(table, &merge).await? {
+                return Ok(true);
+            }
         }
-        self.note_merged(table, committed).map(|()| true)
+        // Rows keep leaving the files. Once more, and now nobody else commits.
+        let _turn = self.committing.lock().await;
+        match self.prepare(table, &due).await? {
+            Some(merge) => self.commit_merge(table, &merge).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Commits a merge, whose turn it is; false when rows were removed from its files while it was prepared. What did not land leaves no files.
+    async fn commit_merge(&self, table: &TableName, merge: &NotedMerge) -> Result<bool, WarehouseError> {
+        // What a panic leaves behind is looked at as after any other failure.
+        let committing = || std::panic::catch_unwind(AssertUnwindSafe(|| merge.commit(&self.metadata)));
+        let committed = self.refuse_in_doubt().and_then(|()| match committing() {
+            Ok(Err(DuckLakeError::Conflict(_))) => Ok(false),
+            Ok(committed) => self.note_merged(table, committed).map(|()| true),
+            Err(_) => self.note_merged(table, Err(DuckLakeError::Internal("the commit of a merge panicked".to_owned()))).map(|()| true),
+        });
+        // In doubt they may be a snapshot's.
+        if !matches!(committed, Ok(true) | Err(WarehouseError::InDoubt)) {
+            self.discard(table, merge).await;
+        }
+        committed
     }
 
     /// Writes the merged files; no snapshot has them yet. `None` when nothing was to be merged after all.
@@ -759,11 +783,12 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let lake = open(&dir).await;
         append(&lake, "a", &[0], "").await;
-        let before = append(&lake, "a", &[1], "").await;
+        append(&lake, "a", &[1], "").await;
+        let before = append(&lake, "a", &[2], "").await;
         let mut transaction = lake.begin().await.unwrap();
         let replacing = async {
             // The merge has written its file and waits for its turn.
-            while on_disk(dir.path()) < 3 {
+            while on_disk(dir.path()) < 4 {
                 tokio::task::yield_now().await;
             }
             let (name, schema) = (some(), schema());
@@ -771,12 +796,15 @@ mod tests {
             transaction.commit(|_| ()).await.unwrap().snapshot_id
         };
         let name = some();
-        let (merged, replaced) = tokio::join!(lake.merge(&name, Pace::AtRest), replacing);
+        let both = async { tokio::join!(lake.merge(&name, Pace::AtRest), replacing) };
+        let (merged, replaced) = timeout(Duration::from_mins(1), both).await.unwrap();
         merged.unwrap();
-        assert_eq!((lake.newest(), on_disk(dir.path())), (replaced, 4), "what was merged is thrown away: two files, the new one, and which rows are gone");
-        lake.merge(&some(), Pace::AtRest).await.unwrap();
-        assert_eq!((numbers(&lake, before, None).await, numbers(&lake, replaced, None).await), (vec![0, 1], vec![1, 5]));
-        assert_eq!((files(&lake), numbers(&lake, lake.newest(), None).await), (vec![1], vec![1, 5]));
+        assert_eq!((numbers(&lake, before, None).await, numbers(&lake, replaced, None).await), (vec![0, 1, 2], vec![1, 2, 5]));
+        assert_eq!(numbers(&lake, lake.newest(), None).await, [1, 2, 5]);
+        // The first merge was thrown away; a second left the file out that a row is gone from, and a third took the new file in.
+        assert_eq!(files(&lake), [1]);
+        lake.delete_merged(Duration::ZERO).await.unwrap();
+        assert_eq!(on_disk(dir.path()), 3, "what is merged, and the file that a row is gone from with the list of such rows");
     }
 
     #[tokio::test(flavor = "multi_thread")]

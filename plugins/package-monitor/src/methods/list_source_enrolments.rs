@@ -13,9 +13,11 @@ const DAYS_MAX: i32 = 31;
 const TAKEN: &str = "
 SELECT t.enrolment_id, t.customer_id, t.package_id, t.agent_id, t.day, t.starts_on, t.ends_on, CAST(t.cancelled_at AS BIGINT) AS cancelled_at, v.enrolment_id IS NOT NULL AS silent
 FROM enrolment t
-LEFT JOIN package_monitor.enrolment_value v
-  ON v.enrolment_id = t.enrolment_id AND v.month = CAST(date_trunc('month', t.day) AS DATE) AND NOT v.withdrawn AND v.in_force
-  AND v.components > 0 AND v.silent_components = v.components
+LEFT JOIN (
+  SELECT f.enrolment_id, f.month
+  FROM package_monitor.enrolment_value f JOIN package_monitor.month m ON m.month = f.month AND m.status = 'valued'
+  WHERE NOT f.withdrawn AND f.in_force AND f.components > 0 AND f.silent_components = f.components) AS v
+  ON v.enrolment_id = t.enrolment_id AND v.month = CAST(date_trunc('month', t.day) AS DATE)
 WHERE t.channel_id = $1 AND ($2 = '' OR t.agent_id = $2) AND t.day >= $3 AND t.day <= $4 AND t.continues_id IS NULL AND (NOT $8 OR v.enrolment_id IS NOT NULL)
   AND (NOT $5 OR t.enrolment_id NOT IN (
     SELECT e.enrolment_id

@@ -1,8 +1,8 @@
 use anyhow::bail;
 use serde_json::Value;
 
-/// Whether an answer has what is expected of it: each field that is named, each element of a list in its order. Fields that are not named may be anything; one that the
-/// answer leaves out is its default (proto3). An integer of 64 bits, which JSON has as a text, equals the number.
+/// Whether an answer has what is expected of it: each field that is named, each element of a list in its order. Fields that are not named may be anything, and null is one that
+/// is not there. An integer of 64 bits, which JSON has as a text, equals the number.
 ///
 /// # Errors
 /// With the place of the first difference, what was expected there and what there is.
@@ -14,7 +14,14 @@ fn compare_at(place: &str, expected: &Value, answer: &Value) -> anyhow::Result<(
     match (expected, answer) {
         (Value::Object(expected), Value::Object(answer)) => {
             let join = if place.is_empty() { "" } else { "." };
-            expected.iter().try_for_each(|(field, expected)| compare_at(&format!("{place}{join}{field}"), expected, answer.get(field).unwrap_or(&Value::Null)))
+            expected.iter().try_for_each(|(field, expected)| match (expected, answer.get(field)) {
+                (Value::Null, None) => Ok(()),
+                (expected, None) => {
+                    let fields: Vec<&str> = answer.keys().map(String::as_str).collect();
+                    bail!("{place}{join}{field}: expected {expected}, and there is no such field: there are {}", fields.join(", "))
+                }
+                (expected, Some(answer)) => compare_at(&format!("{place}{join}{field}"), expected, answer),
+            })
         }
         (Value::Array(expected), Value::Array(answer)) if expected.len() == answer.len() => {
             expected.iter().zip(answer).enumerate().try_for_each(|(index, (expected, answer))| compare_at(&format!("{place}[{index}]"), expected, answer))
@@ -31,19 +38,7 @@ fn is_equal(expected: &Value, answer: &Value) -> bool {
     match (expected, answer) {
         (Value::Number(number), Value::String(text)) => number.as_i64().is_some_and(|number| text.parse() == Ok(number)),
         (Value::Number(one), Value::Number(other)) => one == other || (!one.is_i64() || !other.is_i64()) && one.as_f64() == other.as_f64(),
-        (default, Value::Null) => is_default(default),
         (one, other) => one == other,
-    }
-}
-
-fn is_default(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(elements) => elements.is_empty(),
-        Value::Object(_) => false,
     }
 }
 
@@ -56,13 +51,16 @@ mod tests {
 
     #[test]
     fn what_is_named_has_to_be_there_and_what_is_not_may_be_anything() {
-        let answer = json!({"pages": [{"page": "/", "views": "3"}, {"page": "/pay", "views": "1", "ok": true}], "share": 0.5, "snapshotId": "12"});
-        let pages = json!([{"page": "/", "views": 3}, {"views": 1, "failures": 0, "titles": [], "name": "", "late": false}]);
+        let answer =
+            json!({"pages": [{"page": "/", "views": "3"}, {"page": "/pay", "views": "1", "ok": true}], "share": 0.5, "snapshotId": "12", "lacking": null});
+        let pages = json!([{"page": "/", "views": 3}, {"views": 1, "failures": null}]);
         compare(&json!({"pages": pages, "share": 0.5}), &answer).unwrap();
         for (expected, difference) in [
             (json!({"pages": [{"views": 4}, {}]}), "pages[0].views: expected 4, and there is \"3\""),
             (json!({"pages": [{"page": "/"}]}), "pages: expected [{\"page\":\"/\"}], and there is [{"),
-            (json!({"pages": [{}, {"titles": ["a"]}]}), "pages[1].titles: expected [\"a\"], and there is null"),
+            (json!({"pages": [{}, {"failures": 0}]}), "pages[1].failures: expected 0, and there is no such field: there are ok, page, views"),
+            (json!({"snapshotid": ""}), "snapshotid: expected \"\", and there is no such field"),
+            (json!({"lacking": 0}), "lacking: expected 0, and there is null"),
             (json!({"pages": [{}, {"ok": false}]}), "pages[1].ok: expected false, and there is true"),
             (json!({"share": 0.25}), "share: expected 0.25, and there is 0.5"),
             (json!({"snapshotId": "13"}), "snapshotId: expected \"13\", and there is \"12\""),

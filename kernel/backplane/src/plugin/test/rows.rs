@@ -24,7 +24,7 @@ const CITY: &str = "city";
 ///
 /// # Errors
 /// With the file and line for what is no row; as `backplane.ingest.v1.Ingest/Append` says.
-pub(super) async fn append(scenario: &Scenario, connection: &Connection, dataset: &str, file: &Path) -> anyhow::Result<usize> {
+pub(super) async fn append(scenario: &Scenario, connection: &Connection, (step, dataset, file): (usize, &str, &Path)) -> anyhow::Result<usize> {
     let path = scenario.path(file);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let rows = by_city(&text, scenario.city).with_context(|| format!("in {}", path.display()))?;
@@ -32,7 +32,7 @@ pub(super) async fn append(scenario: &Scenario, connection: &Connection, dataset
     let described = warehouse.describe_dataset(DescribeDatasetRequest { dataset: dataset.to_owned() }).await?.into_inner();
     for (city, rows) in &rows {
         let batch = batch(&described, rows).with_context(|| format!("in {}", path.display()))?;
-        let request = AppendRequest { dataset: dataset.to_owned(), ipc: ipc(&batch)?.into(), idempotency_key: format!("{city}/{}", file.display()) };
+        let request = AppendRequest { dataset: dataset.to_owned(), ipc: ipc(&batch)?.into(), idempotency_key: format!("step {step} in {city}") };
         let connection = Connection { city: Some(*city), ..connection.clone() };
         IngestClient::new(connection.open().await?).append(request).await?;
     }
@@ -67,9 +67,23 @@ fn batch(dataset: &Dataset, rows: &[Map<String, Value>]) -> anyhow::Result<Recor
     });
     let schema = Arc::new(Schema::new(fields.collect::<anyhow::Result<Vec<_>>>()?));
     ensure!(!schema.fields().is_empty(), "the rows name no column");
+    rows.iter().try_for_each(|row| row.iter().try_for_each(|(name, value)| is_exact(&schema, name, value)))?;
     let mut decoder = arrow_json::ReaderBuilder::new(schema).with_batch_size(rows.len()).build_decoder()?;
     decoder.serialize(rows)?;
     decoder.flush()?.context("there are no rows")
+}
+
+/// Arrow cuts fractions off and takes an instant without an offset for UTC.
+fn is_exact(schema: &Schema, name: &str, value: &Value) -> anyhow::Result<()> {
+    match (schema.field_with_name(name)?.data_type(), value) {
+        (DataType::Int64, Value::Number(number)) => ensure!(number.is_i64(), "{name}: {number} is no integer of 64 bits"),
+        (DataType::Timestamp(..), Value::String(text)) => {
+            let written = || format!("{name}: '{text}' is no instant with an offset: write it as 2026-03-31T09:00:00+08:00");
+            text.parse::<jiff::Timestamp>().with_context(written)?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn data_type(name: &str) -> anyhow::Result<DataType> {
@@ -131,5 +145,7 @@ mod tests {
         assert!(error("{\"idd\": \"a\"}").contains("'visit' has no column 'idd': it has id, count"));
         assert!(error("{\"count\": \"many\"}").contains("many"), "{}", error("{\"count\": \"many\"}"));
         assert!(error("{}").contains("no column"));
+        assert!(error("{\"count\": 19.9}").contains("count: 19.9 is no integer"));
+        assert!(error("{\"at\": \"2026-03-01T08:00:00\"}").contains("no instant with an offset"));
     }
 }

@@ -117,7 +117,7 @@ impl TryFrom<Document> for Step {
         let outcome = match (expect, refused) {
             (None, None) if brings_rows => Outcome::Taken,
             (Some(answer), None) if !brings_rows => Outcome::Answered(answer),
-            (None, Some(reason)) if !brings_rows => Outcome::Refused(reason),
+            (None, Some(reason)) if !brings_rows && !reason.is_empty() => Outcome::Refused(reason),
             _ if brings_rows => return Err("append and import expect nothing: ask for what they bring with a query"),
             _ => return Err("a step has 'expect' with what the answer has, or 'refused' with a reason, and not both"),
         };
@@ -132,10 +132,10 @@ impl Step {
     }
 
     /// Takes the step and says what came of it.
-    pub(super) async fn take(&self, scenario: &Scenario, connection: &Connection, plugin_id: &str) -> anyhow::Result<String> {
+    pub(super) async fn take(&self, number: usize, scenario: &Scenario, connection: &Connection, plugin_id: &str) -> anyhow::Result<String> {
         let answer = match &self.action {
             Action::Append(Append { dataset, file }) => {
-                let rows = rows::append(scenario, connection, dataset, file).await?;
+                let rows = rows::append(scenario, connection, (number, dataset, file)).await?;
                 return Ok(format!("{self}: {rows} rows"));
             }
             Action::Import(Import { feed, file, period }) => {
