@@ -64,6 +64,11 @@ impl Kernel {
         Kernel::launch(Launch { options: Vec::new(), log: Some(level) }).await
     }
 
+    /// On a folder that a kernel of before had, with a token of its administrator's.
+    pub async fn start_in(dir: TempDir, token: &str) -> Kernel {
+        Kernel::on(dir, Launch::default(), token.to_owned()).await
+    }
+
     async fn launch(launch: Launch) -> Kernel {
         Kernel::on(tempfile::tempdir().expect("a temporary folder"), launch, String::new()).await
     }

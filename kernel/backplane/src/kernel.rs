@@ -25,8 +25,13 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
 
-/// The file of the row store.
-const ROWS: &str = "rows.db";
+/// What a kernel keeps in its folder and cannot make again: the row store, the catalog of the tables and their files, the key of the visitors' names, and the audit
+/// log. Plugins that were compiled and files that are on their way in are not among them.
+pub(crate) const ROWS: &str = "rows.db";
+pub(crate) const CATALOG: &str = "warehouse/catalog.db";
+pub(crate) const DATA: &str = "warehouse/data";
+pub(crate) const VISITOR_KEY: &str = "warehouse/visitor.key";
+pub(crate) const AUDIT_LOG: &str = "audit.log";
 
 /// What a kernel is told at its start; everything else has a default beside the limit that it sets.
 pub(crate) struct KernelSettings {

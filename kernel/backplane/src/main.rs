@@ -3,6 +3,7 @@
 //! Start from [`kernel::Kernel`], the only place where every service is named and wired; the other files are one command each and reach a kernel only
 //! through its doors, as any client would.
 
+mod backup;
 mod client;
 mod dataset;
 mod demo;
@@ -37,6 +38,10 @@ struct Arguments {
 enum Command {
     /// Run the kernel in the foreground
     Serve(serve::ServeArguments),
+    /// Copy what a kernel keeps, also while it runs
+    Backup(backup::BackupArguments),
+    /// Make a kernel's folder of a backup
+    Restore(backup::RestoreArguments),
     /// Run a kernel with sample data and two plugins, and print commands to type
     Demo(demo::DemoArguments),
     /// Write, install, enable and call plugins
@@ -78,6 +83,8 @@ fn main() -> std::process::ExitCode {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Backup(arguments) => backup::backup(arguments).await,
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Plugin(command) => plugin::run(command).await,
         Command::Feed(command) => feed::run(command).await,

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    kernel::{Kernel, KernelSettings},
+    kernel::{AUDIT_LOG, Kernel, KernelSettings},
     logging,
     output::say,
 };
@@ -39,7 +39,7 @@ pub(crate) struct ServeArguments {
 
 pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.dir).with_context(|| format!("cannot make the folder {}", arguments.dir.display()))?;
-    logging::start(&arguments.dir.join("audit.log"), "info")?;
+    logging::start(&arguments.dir.join(AUDIT_LOG), "info")?;
     let stopped = stop_signal()?;
     // Before the kernel opens: a first start whose port is taken must not make a token that nobody gets to see.
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;

@@ -1,4 +1,7 @@
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use kernel_base::{Code, Fault, Reason};
 use sqlx::{
@@ -143,6 +146,19 @@ async fn complete(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> 
         sqlx::raw_sql(statements).execute(&mut *transaction).await?;
     }
     transaction.commit().await
+}
+
+/// When the newest snapshot was made, to the second; `None` in a catalog without any.
+///
+/// # Errors
+/// When the file cannot be read or is no catalog.
+pub async fn newest_snapshot_time(path: &Path) -> Result<Option<SystemTime>, CatalogFileError> {
+    let failed = |source| CatalogFileError { path: path.display().to_string(), source };
+    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.map_err(failed)?;
+    let newest = "SELECT unixepoch(snapshot_time) FROM ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1";
+    let seconds: Option<i64> = sqlx::query_scalar::<_, Option<i64>>(newest).fetch_optional(&mut connection).await.map_err(failed)?.flatten();
+    connection.close().await.map_err(failed)?;
+    Ok(seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))))
 }
 
 /// The catalog's file cannot be used.

@@ -5,6 +5,7 @@
 //! Invariants: the one crate that names sqlx; decides nothing about who may do what; instants are microseconds in BIGINT, documents are text, and each
 //! statement is one text for SQLite and PostgreSQL.
 
+mod backup;
 mod catalog_file;
 mod contracts;
 mod object;
@@ -14,7 +15,8 @@ mod roles;
 mod row_store;
 mod tokens;
 
-pub use catalog_file::{CatalogFileError, complete_catalog_file, prepare_catalog_file};
+pub use backup::{BackupError, CatalogContents, CatalogFile, catalog_contents, copy_database};
+pub use catalog_file::{CatalogFileError, complete_catalog_file, newest_snapshot_time, prepare_catalog_file};
 pub use contracts::ContractRow;
 pub use object::SyncedFiles;
 pub use plugins::{DeploymentRow, PluginVersionRow};

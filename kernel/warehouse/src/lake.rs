@@ -45,6 +45,7 @@ mod keys;
 mod merging;
 mod noted_merge;
 mod opened;
+mod orphans;
 
 pub(crate) use commit::{LakeTransaction, Staged};
 pub(crate) use keys::{RowKey, key_is_one_of, row_bytes, row_keys};
@@ -149,7 +150,7 @@ impl Lake {
         let files = Arc::new(SyncedFiles::new());
         let writer = DuckLakeTableWriter::new(metadata.clone(), files.clone()).map_err(failed("opening the catalog for writing"))?;
         let newest = provider.get_current_snapshot().map_err(failed("reading the newest snapshot"))?;
-        Ok(Lake {
+        let lake = Lake {
             metadata,
             writer: writer.with_compression(Compression::SNAPPY).with_max_row_group_rows(ROW_GROUP_ROWS_MAX).with_max_row_group_bytes(ROW_GROUP_BYTES_MAX),
             provider,
@@ -164,7 +165,11 @@ impl Lake {
             written: Notify::new(),
             merging_stopped: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
-        })
+        };
+        if let Err(error) = lake.delete_orphans(&catalog).await {
+            tracing::warn!(%error, "files that no snapshot names may be left: they cost room, and the next start looks again");
+        }
+        Ok(lake)
     }
 
     /// The same with tables of up to so many rows in memory, for the queries after the first.
