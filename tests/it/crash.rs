@@ -15,7 +15,7 @@ const SEEDS: u64 = 50;
 const LINES: i64 = 600;
 /// 30 commits a file.
 const LINES_PER_COMMIT: i64 = 20;
-const ROWS_PER_APPEND: i64 = 7;
+pub(crate) const ROWS_PER_APPEND: i64 = 7;
 
 fn log(seed: u64) -> Bytes {
     let line = |n: i64| {
@@ -60,7 +60,7 @@ async fn import_whole(call: &Call, seed: u64) -> ImportResult {
 }
 
 /// Appends rows of its own under a key; the same number always gives the same rows.
-async fn append(call: &Call, number: i64) -> AppendResponse {
+pub(crate) async fn append(call: &Call, number: i64) -> AppendResponse {
     let ids = || (0..ROWS_PER_APPEND).map(move |row| format!("append-{number}-{row}"));
     let text = |value: &'static str| Arc::new(StringArray::from_iter_values((0..ROWS_PER_APPEND).map(|_| value))) as ArrayRef;
     let at = TimestampMicrosecondArray::from_iter_values((0..ROWS_PER_APPEND).map(|row| 1_431_857_103_000_000 + row)).with_timezone("UTC");
@@ -80,7 +80,7 @@ async fn append(call: &Call, number: i64) -> AppendResponse {
     let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &schema).unwrap();
     writer.write(&batch).unwrap();
     let ipc = writer.into_inner().unwrap().into();
-    let request = AppendRequest { dataset: "interaction".to_owned(), ipc, idempotency_key: format!("key-{number}") };
+    let request = AppendRequest { dataset: "interaction".to_owned(), ipc, idempotency_key: format!("key-{number}"), ..AppendRequest::default() };
     call.ingest().append(request).await.unwrap().into_inner()
 }
 

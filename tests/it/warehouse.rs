@@ -3,11 +3,15 @@
 use arrow_array::{cast::AsArray, types::Int64Type};
 use backplane_proto::{
     auth::v1::{CreateRoleRequest, GrantRoleRequest, Role},
+    ingest::v1::AppendRequest,
     warehouse::v1::{DescribeDatasetRequest, QueryRequest},
 };
 use backplane_tests::{Call, DONGGUAN, FOSHAN, Kernel, excerpt, reason};
+use prost_types::value::Kind;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
+
+use crate::doors::post;
 
 const READ: &[&str] = &["warehouse.query", "dataset.read:interaction"];
 
@@ -138,6 +142,53 @@ async fn functions_that_make_much_of_little_do_not_exist() {
     {
         assert_eq!(refused(&kernel.call, sql(text)).await.code(), Code::InvalidArgument, "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_service_writes_rows_as_json_and_any_number_of_them_in_a_stream() {
+    let kernel = Kernel::start().await;
+    let event = |id: &str| {
+        json!({"event_id": id, "at": "2026-03-31T23:30:00+08:00", "session_id": "s", "visitor_id": "v", "channel_id": "web", "page": "/hall", "action": "view",
+               "status": 200, "ok": true})
+    };
+    let city = format!("backplane-city: {FOSHAN}");
+    let append = |rows: Value| {
+        let request = json!({"dataset": "interaction", "idempotencyKey": "json", "rows": rows}).to_string();
+        post(&kernel, "backplane.ingest.v1.Ingest/Append", &[&city], &request)
+    };
+    let (status, answer) = append(json!([event("a"), event("b")]));
+    assert_eq!((status, &answer["rows"]), (200, &json!("2")), "{answer}");
+    assert_eq!(append(json!([event("a"), event("b")])).1["repeatedBatch"], true);
+    let mut bad = event("c");
+    bad["status"] = json!("fine");
+    let (status, answer) = append(json!([event("a"), bad]));
+    assert_eq!(status, 400);
+    assert!(answer["message"].as_str().unwrap().contains("row 1, column 'status': expected a whole number"), "{answer}");
+    assert_eq!(kernel.call.number("select count(*) from interaction where city = '440600' and day = '2026-03-31'").await.unwrap(), 2);
+
+    let rows = |number: i64| {
+        let cells = [("event_id", format!("e{number}")), ("at", "2026-04-01T08:00:00+08:00".to_owned()), ("session_id", "s".to_owned())];
+        let more = [("visitor_id", "v"), ("channel_id", "web"), ("page", "/stream"), ("action", "view")].map(|(name, value)| (name, value.to_owned()));
+        let text = |(name, value): (&str, String)| (name.to_owned(), prost_types::Value { kind: Some(Kind::StringValue(value)) });
+        let ok = ("ok".to_owned(), prost_types::Value { kind: Some(Kind::BoolValue(true)) });
+        prost_types::Struct { fields: cells.into_iter().chain(more).map(text).chain([ok]).collect() }
+    };
+    let request = move |number: i64| AppendRequest {
+        dataset: "interaction".to_owned(),
+        idempotency_key: format!("stream-{number}"),
+        rows: vec![rows(number)],
+        ..AppendRequest::default()
+    };
+    let mut ingest = kernel.call.in_city(FOSHAN).ingest();
+    let mut answers = ingest.append_stream(tokio_stream::iter((0..500).map(request))).await.unwrap().into_inner();
+    let mut answered = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        answered += answer.rows;
+    }
+    assert_eq!((answered, kernel.call.number("select count(*) from interaction where page = '/stream'").await.unwrap()), (500, 500));
+    let reader = kernel.call.with_token(&kernel.account("reader", READ, &[FOSHAN]).await);
+    let status = reader.ingest().append_stream(tokio_stream::iter([request(1)])).await.unwrap_err();
+    assert_eq!(reason(&status), "PERMISSION_MISSING");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl Call {
     /// # Errors
     /// The kernel's refusal.
     pub async fn append<T>(&self, dataset: &str, key: &str, columns: Columns<'_, T>) -> Result<AppendResponse, Status> {
-        let request = AppendRequest { dataset: dataset.to_owned(), ipc: columns.ipc().into(), idempotency_key: key.to_owned() };
+        let request = AppendRequest { dataset: dataset.to_owned(), ipc: columns.ipc().into(), idempotency_key: key.to_owned(), ..AppendRequest::default() };
         Ok(self.ingest().append(request).await?.into_inner())
     }
 

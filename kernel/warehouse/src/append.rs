@@ -7,12 +7,12 @@ use arrow_array::RecordBatch;
 use datafusion::{catalog::TableProvider, logical_expr::Expr};
 use kernel_base::{City, Clock};
 
+use self::{keys::KeyIndex, partial_files::PartialFiles, waiting::WaitingBatches};
 pub(crate) use self::{
-    commit::{of_keys, of_source},
     keys::Known,
     room::AppendRoom,
+    writes::{of_keys, of_source},
 };
-use self::{keys::KeyIndex, partial_files::PartialFiles};
 use crate::{
     contract::{DatasetContract, Mode},
     error::WarehouseError,
@@ -28,6 +28,9 @@ mod partial_files;
 mod refuse;
 mod room;
 pub(crate) mod tables;
+mod typed_rows;
+mod waiting;
+mod writes;
 
 /// The one way into the tables: everything that writes makes a [`Batch`] and commits it here.
 pub(crate) struct Appender {
@@ -35,6 +38,7 @@ pub(crate) struct Appender {
     clock: Clock,
     keys: Mutex<KeyIndex>,
     partial_files: PartialFiles,
+    waiting: WaitingBatches,
 }
 
 /// What is committed together: rows, the quarantine of those that could not be read, and the record of both, as one snapshot.
@@ -66,13 +70,25 @@ impl Batch {
         }
     }
 
-    /// What was read of the file: rows, those that were left out among them, and what went to quarantine.
-    pub(crate) fn records(&self) -> u64 {
-        let rows = match &self.change {
+    /// Whether the batch changes nothing that is there.
+    fn only_adds(&self) -> bool {
+        match &self.change {
+            Change::Add { restates, settled, .. } => self.dataset.mode == Mode::Append && restates.is_none() && settled.is_nothing(),
+            Change::TakeBack { .. } => false,
+        }
+    }
+
+    /// Rows that come, as far as the batch holds them.
+    fn rows(&self) -> usize {
+        match &self.change {
             Change::Add { rows, .. } => rows.num_rows(),
             Change::TakeBack { .. } => 0,
-        };
-        (rows + self.quarantined.len()) as u64 + self.duplicates()
+        }
+    }
+
+    /// What was read of the file: rows, those that were left out among them, and what went to quarantine.
+    pub(crate) fn records(&self) -> u64 {
+        (self.rows() + self.quarantined.len()) as u64 + self.duplicates()
     }
 }
 
@@ -259,7 +275,7 @@ impl Appender {
     pub(crate) async fn open(lake: Arc<Lake>, clock: Clock) -> Result<Appender, WarehouseError> {
         lake.reconcile(&tables::all()).await?;
         let (keys, partial_files) = (KeyIndex::load(&lake).await?, PartialFiles::load(&lake).await?);
-        Ok(Appender { lake, clock, keys: Mutex::new(keys), partial_files })
+        Ok(Appender { lake, clock, keys: Mutex::new(keys), partial_files, waiting: WaitingBatches::default() })
     }
 
     /// A dataset's table at a snapshot, without the rows of files that are not in to their end; `None` when it was not there yet.

@@ -5,10 +5,15 @@ use backplane_proto::ingest::v1::{
     ListFeedsRequest, ListFeedsResponse, ListQuarantineRequest, ListQuarantineResponse, PutFeedRequest, PutFeedResponse, ReplayQuarantineRequest,
     ReplayQuarantineResponse, RetractFileRequest, RetractFileResponse, TryFeedRequest, TryFeedResponse, ingest_server,
 };
-use kernel_base::context_of;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use kernel_base::{CallContext, context_of};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{append::call, contracts::Draft, error::WarehouseError, feed, warehouse::Inner};
+
+// Limit: appends of one stream that are on their way, as the contract of AppendStream says.
+const STREAM_APPENDS_MAX: usize = 32;
 
 const IDEMPOTENCY_KEY: &str = "backplane-idempotency-key";
 
@@ -36,20 +41,47 @@ fn with_key(request: Request<AppendRequest>) -> Result<AppendRequest, Status> {
     Ok(request)
 }
 
+/// Appends on the engine's threads and holds the room until it is done, also when its caller goes away.
+async fn append_in(inner: &Arc<Inner>, room: OwnedSemaphorePermit, context: CallContext, request: AppendRequest) -> Result<AppendResponse, WarehouseError> {
+    let appending = inner.clone();
+    let append = async move {
+        let _room = room;
+        call::append(&appending, &context, request).await
+    };
+    inner.engine.run(append).await
+}
+
 #[tonic::async_trait]
 impl ingest_server::Ingest for IngestService {
+    type AppendStreamStream = BoxStream<'static, Result<AppendResponse, Status>>;
     type ImportFileStream = feed::Answers;
 
     async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendResponse>, Status> {
         let context = context_of(&request)?;
         let request = with_key(request)?;
-        let (inner, room) = (self.inner.clone(), self.inner.append_room.take(request.ipc.len())?);
-        let append = async move {
-            // Until it is done, also when its caller goes away.
-            let _room = room;
-            call::append(&inner, &context, request).await
-        };
-        Ok(Response::new(self.inner.engine.run(append).await?))
+        let room = self.inner.append_room.take(call::bytes(&request))?;
+        Ok(Response::new(append_in(&self.inner, room, context, request).await?))
+    }
+
+    async fn append_stream(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStreamStream>, Status> {
+        let (context, inner) = (context_of(&request)?, self.inner.clone());
+        let requests = request.into_inner();
+        // One message is read ahead of the room that there is.
+        let with_room = requests.and_then({
+            let inner = inner.clone();
+            move |request| {
+                let inner = inner.clone();
+                async move { Ok((inner.append_room.wait(call::bytes(&request)).await?, request)) }
+            }
+        });
+        let answers = with_room.map(move |next| {
+            let (inner, context) = (inner.clone(), context.clone());
+            async move {
+                let (room, request) = next?;
+                Ok(append_in(&inner, room, context, request).await?)
+            }
+        });
+        Ok(Response::new(answers.buffered(STREAM_APPENDS_MAX).boxed()))
     }
 
     async fn import_file(&self, request: Request<Streaming<ImportFileRequest>>) -> Result<Response<Self::ImportFileStream>, Status> {

@@ -3,7 +3,7 @@ use backplane_proto::ingest::v1::{AppendRequest, AppendResponse};
 use kernel_base::{CallContext, City, PrincipalId};
 use sha2::{Digest, Sha256};
 
-use super::{Batch, Change, Settled, Source, incoming};
+use super::{Batch, Change, Settled, Source, incoming, typed_rows};
 use crate::{
     contract::{DatasetContract, Visibility},
     error::WarehouseError,
@@ -28,7 +28,7 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
         // Rows that every city reads are the province's to write.
         context.require("dataset.write", Some(&request.dataset), City::PROVINCE)?;
     }
-    let rows = incoming::read(&contract, city, &request.ipc)?;
+    let rows = incoming::rows(&contract, city, &request)?;
     let batch = Batch {
         key: format!("append/{}/{key}", owner(context)),
         digest: digest(&contract, city, &rows)?,
@@ -51,6 +51,11 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
         inner.importer.replay_after_append(&request.dataset, context.caller_id());
     }
     Ok(AppendResponse { snapshot_id: committed.snapshot_id, rows: i64::try_from(committed.rows).unwrap_or(i64::MAX), repeated_batch: committed.repeated })
+}
+
+/// What the rows of a request take while they wait.
+pub(crate) fn bytes(request: &AppendRequest) -> usize {
+    request.ipc.len() + typed_rows::bytes(&request.rows)
 }
 
 /// Whose key it is: the deployment's when a plugin acts, whoever called it.

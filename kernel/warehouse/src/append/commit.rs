@@ -1,48 +1,31 @@
-use std::{
-    collections::HashSet,
-    iter,
-    sync::{Arc, PoisonError},
-};
+use std::sync::PoisonError;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow_schema::SchemaRef;
-use datafusion::{
-    logical_expr::Expr,
-    prelude::{col, lit},
+use super::{
+    Appender, Batch, Change, Committed, Known, keys,
+    waiting::WaitingBatch,
+    writes::{Counts, stage, with_hidden},
 };
-use kernel_base::{City, SOURCE};
-
-use super::{Appender, Batch, Change, Committed, Known, Moved, RowSource, keys, latest, tables};
 use crate::{
-    contract::{CITY, DatasetContract, Mode},
     error::WarehouseError,
-    lake::{LakeTransaction, RowKey, Staged, TableName, key_is_one_of},
-    rows::{Cell, RowsBuilder, Value},
+    lake::{LakeTransaction, Staged, TableName},
 };
 
-// Limit: batches of fewer rows are written in their turn. Their file costs a few milliseconds; that of a full chunk some hundreds.
+// Limit: batches of fewer rows wait for their turn with others. Their file costs a few milliseconds; that of a full chunk some hundreds.
 const WRITTEN_AHEAD_ROWS_MIN: usize = 20_000;
-
-/// What staging the rows came to.
-#[derive(Default)]
-struct StagedRows {
-    rows: u64,
-    unchanged: u64,
-    removed: u64,
-}
 
 /// A batch whose rows are written, as far as they can be before its turn.
 pub(crate) struct Prepared<'a> {
     appender: &'a Appender,
-    staged: Staged<'a>,
     batch: Batch,
-    now: i64,
-    /// Whether the rows are in their file.
-    is_written: bool,
+    /// Its rows in their file, if they are many, and since when.
+    written: Option<(Staged<'a>, i64)>,
 }
 
+/// What became of each batch of a commit.
+type Answers = Vec<Result<Committed, WarehouseError>>;
+
 impl Appender {
-    /// Commits the batch as one snapshot; when this returns, it is on disk and visible. A key that was committed before changes nothing.
+    /// Commits the batch, in one snapshot with others that wait; when this returns, it is on disk and visible. A key that was committed before changes nothing.
     ///
     /// # Errors
     /// IDEMPOTENCY_KEY_REUSED when the key came with other content.
@@ -52,21 +35,18 @@ impl Appender {
 
     /// Writes the rows of a batch that only adds, so that several batches write at once and only their commits wait for each other.
     pub(crate) async fn prepare(&self, batch: Batch) -> Result<Prepared<'_>, WarehouseError> {
-        let (mut staged, now) = (self.lake.stage(), self.clock.now_micros());
-        let mut is_written = false;
         let table = TableName::dataset(&batch.dataset.name);
-        // The first rows make their table, which two may not do at once; and beginning to write takes the catalog's lock, for which few rows are not worth a fight.
-        if let (Change::Add { rows, restates: None, settled, .. }, Mode::Append, true) = (&batch.change, batch.dataset.mode, self.lake.is_there(&table))
-            && settled.is_nothing()
-            && rows.num_rows() >= WRITTEN_AHEAD_ROWS_MIN
-            && self.known(&batch.key).await?.is_none()
-        {
-            let schema = batch.dataset.table_schema();
-            let rows = with_hidden(&schema, rows, &batch, now)?;
-            staged.append(&table, &schema, &[rows]).await?;
-            is_written = true;
+        let rows = match &batch.change {
+            Change::Add { rows, .. } if batch.only_adds() && rows.num_rows() >= WRITTEN_AHEAD_ROWS_MIN => rows,
+            _ => return Ok(Prepared { appender: self, batch, written: None }),
+        };
+        // The first rows make their table, which two may not do at once.
+        if !self.lake.is_there(&table) || self.known(&batch.key).await?.is_some() {
+            return Ok(Prepared { appender: self, batch, written: None });
         }
-        Ok(Prepared { appender: self, staged, batch, now, is_written })
+        let (schema, now, mut staged) = (batch.dataset.table_schema(), self.clock.now_micros(), self.lake.stage());
+        staged.append(&table, &schema, &[with_hidden(&schema, rows, &batch, now)?]).await?;
+        Ok(Prepared { appender: self, batch, written: Some((staged, now)) })
     }
 
     async fn known(&self, key: &str) -> Result<Option<Known>, WarehouseError> {
@@ -76,6 +56,82 @@ impl Appender {
             None => keys::look_up_in_table(&self.lake, key).await,
         }
     }
+
+    /// Waits until the batch is committed, by whoever has the turn: it takes all that wait with it.
+    async fn commit_in_turn(&self, batch: Batch) -> Result<Committed, WarehouseError> {
+        let mut answered = self.waiting.add(batch);
+        loop {
+            let turn = tokio::select! {
+                biased;
+                answer = &mut answered => return answer.unwrap_or_else(|_| Err(WarehouseError::broken("the commit that took this batch ended without an answer"))),
+                turn = self.lake.begin() => turn,
+            };
+            self.commit_waiting(turn).await;
+        }
+    }
+
+    /// Commits what waits as far as one commit can hold it, and answers those who wait for it.
+    async fn commit_waiting(&self, turn: Result<LakeTransaction<'_>, WarehouseError>) {
+        let taken = self.waiting.take();
+        let batches: Vec<&Batch> = taken.iter().map(|waiting| &waiting.batch).collect();
+        match self.commit_in(turn, &batches).await {
+            Ok(committed) => taken.into_iter().zip(committed).for_each(|(waiting, committed)| waiting.answer(committed)),
+            Err(error) => self.commit_one_by_one(taken, error).await,
+        }
+    }
+
+    /// Finds out which of the batches a commit failed for: what is wrong with one of them is not the others' fault.
+    async fn commit_one_by_one(&self, mut taken: Vec<WaitingBatch>, error: WarehouseError) {
+        if let [_] = taken.as_slice() {
+            taken.remove(0).answer(Err(error));
+            return;
+        }
+        tracing::warn!(%error, batches = taken.len(), "a commit of several batches failed: each is tried alone");
+        for waiting in taken {
+            let committed = self.commit_in(self.lake.begin().await, &[&waiting.batch]).await;
+            waiting.answer(committed.and_then(only));
+        }
+    }
+
+    async fn commit_in(&self, turn: Result<LakeTransaction<'_>, WarehouseError>, batches: &[&Batch]) -> Result<Answers, WarehouseError> {
+        self.commit_together(turn?, batches, None).await
+    }
+
+    /// Makes one snapshot of the batches, unless their keys were committed before. `written_at` when the transaction has the rows of the one batch already.
+    async fn commit_together(&self, transaction: LakeTransaction<'_>, batches: &[&Batch], written_at: Option<i64>) -> Result<Answers, WarehouseError> {
+        let now = written_at.unwrap_or_else(|| self.clock.now_micros());
+        let (mut new, mut answers) = (Vec::new(), Vec::new());
+        for batch in batches {
+            match self.known(&batch.key).await? {
+                Some(known) => answers.push(Some(repeated(batch, known, now))),
+                None => {
+                    new.push(*batch);
+                    answers.push(None);
+                }
+            }
+        }
+        let mut committed = self.commit_new(transaction, &new, written_at.is_some(), now).await?.into_iter().map(Ok);
+        Ok(answers.into_iter().filter_map(|answer| answer.or_else(|| committed.next())).collect())
+    }
+
+    /// The same of batches whose keys are new.
+    async fn commit_new(&self, mut transaction: LakeTransaction<'_>, batches: &[&Batch], is_written: bool, now: i64) -> Result<Vec<Committed>, WarehouseError> {
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counts = stage(&self.lake, &mut transaction, batches, is_written, now).await?;
+        let landed = transaction.commit(|snapshot_id| batches.iter().for_each(|batch| self.partial_files.note(batch, snapshot_id))).await?;
+        let snapshot_id = landed.snapshot_id;
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        for (batch, counts) in batches.iter().zip(&counts) {
+            keys.insert(batch.key.clone(), Known { digest: batch.digest.clone(), rows: counts.rows, snapshot_id });
+        }
+        drop(keys);
+        // Only now may the next commit look the keys up.
+        drop(landed);
+        let committed = |Counts { rows, unchanged, removed, .. }| Committed { snapshot_id, rows, unchanged, removed, repeated: false, committed_at: now };
+        Ok(counts.into_iter().map(committed).collect())
+    }
 }
 
 impl Prepared<'_> {
@@ -84,29 +140,17 @@ impl Prepared<'_> {
     /// # Errors
     /// IDEMPOTENCY_KEY_REUSED when the key came with other content.
     pub(crate) async fn commit(self) -> Result<Committed, WarehouseError> {
-        let Prepared { appender, staged, batch, now, is_written } = self;
-        let mut transaction = staged.begin().await?;
-        if let Some(known) = appender.known(&batch.key).await? {
-            return repeated(&batch, known, now);
+        let Prepared { appender, batch, written } = self;
+        match written {
+            Some((staged, now)) => appender.commit_together(staged.begin().await?, &[&batch], Some(now)).await.and_then(only),
+            None => appender.commit_in_turn(batch).await,
         }
-        let counts = match &batch.change {
-            Change::Add { rows, .. } if is_written => StagedRows { rows: rows.num_rows() as u64, ..StagedRows::default() },
-            _ => stage_rows(appender, &mut transaction, &batch, now).await?,
-        };
-        stage_aside(&mut transaction, &batch, now).await?;
-        stage_quarantine(&mut transaction, &batch, now).await?;
-        stage_resolutions(&mut transaction, &batch, now).await?;
-        let record = one_row(tables::batch(), record(&batch, &counts, now))?;
-        transaction.append_stamped(&TableName::kernel(tables::BATCH), &tables::batch(), &[record], "snapshot_id").await?;
-        let landed = transaction.commit(|snapshot_id| appender.partial_files.note(&batch, snapshot_id)).await?;
-        let snapshot_id = landed.snapshot_id;
-        let StagedRows { rows, unchanged, removed } = counts;
-        let known = Known { digest: batch.digest, rows, snapshot_id };
-        appender.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.key, known);
-        // Only now may the next commit look the key up.
-        drop(landed);
-        Ok(Committed { snapshot_id, rows, unchanged, removed, repeated: false, committed_at: now })
     }
+}
+
+/// The answer of a commit of one batch.
+fn only(mut answers: Answers) -> Result<Committed, WarehouseError> {
+    answers.pop().unwrap_or_else(|| Err(WarehouseError::broken("a commit that answers nothing")))
 }
 
 fn repeated(batch: &Batch, known: Known, now: i64) -> Result<Committed, WarehouseError> {
@@ -118,176 +162,165 @@ fn repeated(batch: &Batch, known: Known, now: i64) -> Result<Committed, Warehous
     Err(WarehouseError::IdempotencyKeyReused { key })
 }
 
-async fn stage_rows(appender: &Appender, transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<StagedRows, WarehouseError> {
-    let contract = &batch.dataset;
-    let (table, schema) = (TableName::dataset(&contract.name), contract.table_schema());
-    match (&batch.change, contract.mode) {
-        (Change::Add { rows, restates, settled, .. }, Mode::Append) => {
-            let count = rows.num_rows() as u64;
-            let added: Vec<RecordBatch> = iter::once(with_hidden(&schema, rows, batch, now)?).chain(moved_rows(&settled.returning)).collect();
-            let restated = restates.iter().map(|source| of_source(batch.city, source));
-            let removed = match restated.chain(conditions(&settled.leaving)).reduce(Expr::or) {
-                None => transaction.append(&table, &schema, &added).await.map(|()| 0)?,
-                Some(removed) => transaction.replace(&table, &schema, &added, removed).await?,
-            };
-            // Those that are set aside did not leave with the restated file.
-            Ok(StagedRows { rows: count, unchanged: 0, removed: removed.saturating_sub(super::count_of(&settled.leaving) as u64) })
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Arc;
+
+    use arrow_array::{Int64Array, RecordBatch, StringArray};
+    use futures::future::{BoxFuture, FutureExt, join_all};
+    use kernel_base::Clock;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        append::{Settled, Source, incoming::declared_schema},
+        contract::DatasetContract,
+        lake::Lake,
+    };
+
+    const CITY: &str = "440600";
+
+    fn contract(name: &str, mode: &str) -> Arc<DatasetContract> {
+        let revision = if mode == "latest" { "  - {name: revision, type: integer, nullable: false, class: internal, meaning: m}\n" } else { "" };
+        let columns = "  - {name: city, type: text, nullable: false, class: public, meaning: m}
+  - {name: id, type: text, nullable: false, class: internal, meaning: m}
+  - {name: number, type: integer, nullable: false, class: internal, meaning: m}
+";
+        let head = format!("name: {name}\npurpose: p\nowner: o\nmode: {mode}\nvisibility: city\nkey: [id]\ncolumns:\n");
+        Arc::new(DatasetContract::read("test.yaml", &format!("{head}{columns}{revision}")).unwrap())
+    }
+
+    /// Rows with one id and these numbers.
+    fn batch(dataset: &Arc<DatasetContract>, key: &str, id: &str, numbers: &[i64]) -> Batch {
+        let schema = declared_schema(dataset);
+        let rows = numbers.len();
+        let mut columns: Vec<arrow_array::ArrayRef> =
+            vec![Arc::new(StringArray::from(vec![CITY; rows])), Arc::new(StringArray::from(vec![id; rows])), Arc::new(Int64Array::from(numbers.to_vec()))];
+        if schema.fields().len() == 4 {
+            columns.push(Arc::new(Int64Array::from(vec![0; rows])));
         }
-        // What a file restates of such a dataset is told by the keys.
-        (Change::Add { rows, .. }, Mode::Latest) => {
-            let merge = latest::merge(transaction, contract, batch.city, &row_source(batch), rows).await?;
-            let rows = with_hidden(&schema, &merge.rows, batch, now)?;
-            if merge.replaced.is_empty() {
-                transaction.append(&table, &schema, &[rows]).await?;
-            } else {
-                let replaced = key_is_one_of(&key_columns(contract), Arc::new(merge.replaced));
-                transaction.replace(&table, &schema, &[rows], latest::in_city(contract, batch.city, replaced)).await?;
+        Batch {
+            key: key.to_owned(),
+            digest: format!("{id} {numbers:?}"),
+            source: Source::Append,
+            principal: "test".to_owned(),
+            dataset: dataset.clone(),
+            city: CITY.parse().unwrap(),
+            feed: None,
+            file: None,
+            change: Change::Add {
+                rows: RecordBatch::try_new(schema, columns).unwrap(),
+                duplicates: 0,
+                aside: None,
+                restates: None,
+                settled: Settled::default(),
+            },
+            quarantined: Vec::new(),
+            resolved: Vec::new(),
+            newest_at: None,
+        }
+    }
+
+    async fn open(dir: &TempDir) -> Appender {
+        Appender::open(Arc::new(Lake::open(dir.path()).await.unwrap()), Clock::set_to(0)).await.unwrap()
+    }
+
+    /// Has the batches wait in this order while another commit has the turn.
+    async fn all_at_once(appender: &Appender, batches: Vec<Batch>) -> Vec<Result<Committed, WarehouseError>> {
+        let turn = appender.lake.begin().await.unwrap();
+        let waiting = batches.into_iter().map(|batch| appender.commit(batch).map(Some).boxed());
+        let ended: BoxFuture<'_, Option<_>> = async move {
+            drop(turn);
+            None
+        }
+        .boxed();
+        join_all(waiting.chain([ended])).await.into_iter().flatten().collect()
+    }
+
+    async fn numbers(appender: &Appender, dataset: &str, column: &str) -> Vec<i64> {
+        let table = TableName::dataset(dataset);
+        let batches = appender.lake.rows(appender.lake.newest(), &table, None, &[column]).await.unwrap();
+        let mut numbers: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn batches_that_wait_become_one_snapshot_unless_they_touch_the_same_rows() {
+        let dir = TempDir::new().unwrap();
+        let appender = open(&dir).await;
+        let (visit, phone) = (contract("visit", "append"), contract("phone", "latest"));
+        let before = appender.lake.newest();
+        let batches = vec![
+            batch(&visit, "a", "v", &[1, 2]),
+            batch(&visit, "b", "v", &[3]),
+            batch(&phone, "c", "p", &[10]),
+            batch(&visit, "a", "v", &[1, 2]),
+            batch(&phone, "d", "p", &[11]),
+            batch(&contract("call", "append"), "e", "c", &[4]),
+        ];
+        let committed: Vec<Committed> = all_at_once(&appender, batches).await.into_iter().map(Result::unwrap).collect();
+        let first = committed[0].snapshot_id;
+        assert_eq!(committed.iter().map(|committed| committed.snapshot_id - first).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 0]);
+        assert_eq!(committed.iter().map(|committed| committed.repeated).collect::<Vec<_>>(), [false, false, false, true, false, false]);
+        assert_eq!(committed.iter().map(|committed| committed.rows).collect::<Vec<_>>(), [2, 1, 1, 2, 1, 1]);
+        assert!(first > before);
+        assert_eq!(numbers(&appender, "visit", "number").await, [1, 2, 3]);
+        assert_eq!((numbers(&appender, "phone", "number").await, numbers(&appender, "phone", "revision").await), (vec![11], vec![2]));
+
+        // The keys and what they came to are read again at a start.
+        drop(appender);
+        let appender = open(&dir).await;
+        let again = appender.commit(batch(&visit, "b", "v", &[3])).await.unwrap();
+        assert_eq!((again.snapshot_id, again.repeated), (first, true));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn updates_of_one_row_that_wait_together_follow_each_other() {
+        let dir = TempDir::new().unwrap();
+        let appender = open(&dir).await;
+        let phone = contract("phone", "latest");
+        let batches = (0..12).map(|number| batch(&phone, &format!("k{number}"), "p", &[number])).collect();
+        let committed = all_at_once(&appender, batches).await;
+        let snapshots: Vec<i64> = committed.into_iter().map(|committed| committed.unwrap().snapshot_id).collect();
+        assert!(snapshots.is_sorted_by(|a, b| a < b), "{snapshots:?}");
+        assert_eq!((numbers(&appender, "phone", "number").await, numbers(&appender, "phone", "revision").await), (vec![11], vec![12]));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_fails_takes_no_other_with_it() {
+        let dir = TempDir::new().unwrap();
+        let appender = open(&dir).await;
+        let visit = contract("visit", "append");
+        appender.commit(batch(&visit, "first", "v", &[0])).await.unwrap();
+        let mut broken = batch(&visit, "broken", "v", &[9]);
+        if let Change::Add { rows, .. } = &mut broken.change {
+            *rows = rows.project(&[0]).unwrap();
+        }
+        let batches = vec![batch(&visit, "a", "v", &[1]), broken, batch(&visit, "first", "v", &[5]), batch(&visit, "b", "v", &[2])];
+        let committed = all_at_once(&appender, batches).await;
+        assert!(matches!(&committed[1], Err(WarehouseError::Broken { .. })), "{:?}", committed[1]);
+        assert!(matches!(&committed[2], Err(WarehouseError::IdempotencyKeyReused { key }) if key == "first"), "{:?}", committed[2]);
+        assert!(committed[0].is_ok() && committed[3].is_ok(), "{committed:?}");
+        assert_eq!(numbers(&appender, "visit", "number").await, [0, 1, 2]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_holds_so_many_batches_and_rows_and_one_of_any_size() {
+        let dir = TempDir::new().unwrap();
+        let appender = open(&dir).await;
+        let visit = contract("visit", "append");
+        let taken = |batches: &mut dyn Iterator<Item = Batch>| {
+            let _answers: Vec<_> = batches.map(|batch| appender.waiting.add(batch)).collect();
+            let mut taken = Vec::new();
+            while let Some(count) = Some(appender.waiting.take().len()).filter(|count| *count > 0) {
+                taken.push(count);
             }
-            Ok(StagedRows { rows: merge.rows.num_rows() as u64, unchanged: merge.unchanged, removed: 0 })
-        }
-        (Change::TakeBack { source, settled, .. }, Mode::Append) => {
-            let added: Vec<RecordBatch> = moved_rows(&settled.returning).collect();
-            let rows = super::count_of(&settled.returning) as u64;
-            let leaves = conditions(&settled.leaving).fold(of_source(batch.city, source), Expr::or);
-            let removed = transaction.replace(&table, &schema, &added, leaves).await?;
-            Ok(StagedRows { rows, unchanged: 0, removed: removed.saturating_sub(super::count_of(&settled.leaving) as u64) })
-        }
-        (Change::TakeBack { source, before_snapshot_id, gone, .. }, Mode::Latest) => {
-            let replaced = latest::Replaced { source, snapshot_id: *before_snapshot_id, gone };
-            let before = latest::before(appender.lake(), transaction, contract, batch.city, replaced).await?;
-            let rows = before.num_rows() as u64;
-            let removed = transaction.replace(&table, &schema, &[before], of_source(batch.city, source)).await?;
-            Ok(StagedRows { rows, unchanged: 0, removed })
-        }
+            taken
+        };
+        assert_eq!(taken(&mut (0..150).map(|key| batch(&visit, &key.to_string(), "v", &[key]))), [64, 64, 22]);
+        let many = |key: i64, rows: usize| batch(&visit, &key.to_string(), "v", &vec![key; rows]);
+        assert_eq!(taken(&mut [many(0, 20_000), many(1, 20_000), many(2, 20_000), many(3, 60_000), many(4, 1)].into_iter()), [2, 1, 1, 1]);
     }
-}
-
-/// Keeps the table of rows that do not count: those of this batch and of other parts come, those of the file that leaves go, and those that count from now on.
-async fn stage_aside(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<(), WarehouseError> {
-    let (table, schema) = (TableName::aside(&batch.dataset.name), batch.dataset.table_schema());
-    let (own, leaves, settled) = match &batch.change {
-        Change::Add { aside, restates, settled, .. } => (aside.as_ref(), restates.as_ref(), settled),
-        Change::TakeBack { source, settled, .. } => (None, Some(source), settled),
-    };
-    let own = own.map(|rows| with_hidden(&schema, rows, batch, now)).transpose()?;
-    let added: Vec<RecordBatch> = own.into_iter().chain(moved_rows(&settled.leaving)).collect();
-    let leaves = leaves.map(|source| of_source(batch.city, source));
-    match leaves.into_iter().chain(conditions(&settled.returning)).reduce(Expr::or) {
-        None => transaction.append(&table, &schema, &added).await,
-        Some(removed) => transaction.replace(&table, &schema, &added, removed).await.map(drop),
-    }
-}
-
-fn moved_rows(moved: &[Moved]) -> impl Iterator<Item = RecordBatch> {
-    moved.iter().flat_map(|moved| moved.rows.iter().cloned())
-}
-
-fn conditions(moved: &[Moved]) -> impl Iterator<Item = Expr> {
-    moved.iter().map(|moved| moved.condition.clone())
-}
-
-/// Those rows of a file that have one of these keys.
-pub(crate) fn of_keys(contract: &DatasetContract, city: City, source: &RowSource, keys: Arc<HashSet<RowKey>>) -> Expr {
-    of_source(city, source).and(key_is_one_of(&key_columns(contract), keys))
-}
-
-/// The rows of a file. The city is there to skip files by.
-pub(crate) fn of_source(city: City, source: &RowSource) -> Expr {
-    // Reference rows of the province name their own city.
-    let is_source = col(SOURCE).eq(lit(source.as_str()));
-    if city == City::PROVINCE { is_source } else { is_source.and(col(CITY).eq(lit(city.to_string()))) }
-}
-
-/// Where the rows of a batch say that they came from.
-pub(super) fn row_source(batch: &Batch) -> RowSource {
-    match (&batch.feed, &batch.file) {
-        (Some(feed), Some(file)) => RowSource::file(feed, file.period.as_deref().unwrap_or("-"), file.part, &file.sha256),
-        _ => RowSource::call(batch.source, &batch.principal),
-    }
-}
-
-pub(super) fn key_columns(contract: &DatasetContract) -> Vec<(String, arrow_schema::DataType)> {
-    contract.key_indexes().into_iter().map(|index| &contract.columns[index]).map(|column| (column.name.clone(), column.column_type.arrow())).collect()
-}
-
-/// The rows with the two hidden columns.
-fn with_hidden(schema: &SchemaRef, rows: &RecordBatch, batch: &Batch, now: i64) -> Result<RecordBatch, WarehouseError> {
-    let sources: ArrayRef = Arc::new(StringArray::from_iter_values(iter::repeat_n(row_source(batch).as_str(), rows.num_rows())));
-    let instants: ArrayRef = Arc::new(TimestampMicrosecondArray::from_value(now, rows.num_rows()).with_timezone("UTC"));
-    let columns = [sources, instants].into_iter().chain(rows.columns().iter().cloned()).collect();
-    RecordBatch::try_new(schema.clone(), columns).map_err(WarehouseError::broken)
-}
-
-async fn stage_quarantine(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<(), WarehouseError> {
-    let (Some(file), Some(feed)) = (&batch.file, &batch.feed) else {
-        return Ok(());
-    };
-    if batch.quarantined.is_empty() {
-        return Ok(());
-    }
-    let mut rows = RowsBuilder::new(tables::quarantine())?;
-    for bad in &batch.quarantined {
-        rows.push(vec![
-            bad.quarantine_id.as_str().into(),
-            feed.as_str().into(),
-            batch.city.to_string().into(),
-            file.name.as_str().into(),
-            file.sha256.as_str().into(),
-            bad.line.into(),
-            bad.column.clone().into(),
-            bad.reason.into(),
-            bad.message.as_str().into(),
-            bad.raw_text.as_str().into(),
-            bad.header.clone().into(),
-            Value::Instant(now),
-        ])?;
-    }
-    transaction.append_few(&TableName::kernel(tables::QUARANTINE), &tables::quarantine(), &[rows.finish()?]).await
-}
-
-async fn stage_resolutions(transaction: &mut LakeTransaction<'_>, batch: &Batch, now: i64) -> Result<(), WarehouseError> {
-    if batch.resolved.is_empty() {
-        return Ok(());
-    }
-    let mut rows = RowsBuilder::new(tables::resolution())?;
-    for quarantine_id in &batch.resolved {
-        let feed = batch.feed.clone().unwrap_or_default();
-        rows.push(vec![quarantine_id.as_str().into(), feed.into(), batch.city.to_string().into(), batch.principal.as_str().into(), Value::Instant(now)])?;
-    }
-    transaction.append_few(&TableName::kernel(tables::RESOLUTION), &tables::resolution(), &[rows.finish()?]).await
-}
-
-/// The batch record, in the order of its table.
-fn record<'a>(batch: &'a Batch, staged: &StagedRows, now: i64) -> Vec<Cell<'a>> {
-    let file = batch.file.as_ref();
-    vec![
-        batch.key.as_str().into(),
-        batch.source.name().into(),
-        batch.principal.as_str().into(),
-        batch.dataset.name.as_str().into(),
-        batch.feed.clone().into(),
-        batch.city.to_string().into(),
-        file.map(|file| file.name.clone()).into(),
-        file.map(|file| file.sha256.clone()).into(),
-        file.map(|file| file.first_line).into(),
-        file.map(|file| file.last_line).into(),
-        Value::Boolean(file.is_some_and(|file| file.is_last)),
-        staged.rows.into(),
-        (batch.quarantined.len() as u64).into(),
-        staged.unchanged.into(),
-        batch.digest.as_str().into(),
-        batch.newest_at.map_or(Value::Null, Value::Instant),
-        Value::Instant(now),
-        Value::Null,
-        file.and_then(|file| file.period.clone()).into(),
-        Value::Integer(file.map_or(0, |file| i64::from(file.part))),
-        batch.duplicates().into(),
-        staged.removed.into(),
-    ]
-}
-
-fn one_row(schema: SchemaRef, row: Vec<Cell<'_>>) -> Result<RecordBatch, WarehouseError> {
-    let mut rows = RowsBuilder::new(schema)?;
-    rows.push(row)?;
-    rows.finish()
 }

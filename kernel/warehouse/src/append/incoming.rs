@@ -13,9 +13,11 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_ipc::{reader::StreamDecoder, root_as_message};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
+use backplane_proto::ingest::v1::AppendRequest;
 use datafusion::arrow::buffer::Buffer;
 use kernel_base::City;
 
+use super::typed_rows;
 use crate::{
     contract::{CITY, ColumnContract, ColumnType, DatasetContract, Mode, REVISION, Visibility},
     day::shanghai_day,
@@ -27,11 +29,30 @@ pub(crate) const IPC_BYTES_MAX: usize = 16 << 20;
 // Limit: rows of an append. 16 MiB of real rows are far fewer; a batch can claim any number of rows without data.
 const ROWS_MAX: usize = 1_000_000;
 
+/// The rows of an append, see [`read`]. They come as an Arrow stream or as plain objects.
+///
+/// # Errors
+/// FIELD_INVALID when they come as both, ROWS_INVALID with row and column.
+pub(crate) fn rows(contract: &DatasetContract, city: City, request: &AppendRequest) -> Result<RecordBatch, WarehouseError> {
+    match (request.ipc.is_empty(), request.rows.as_slice()) {
+        (_, []) => read(contract, city, &request.ipc),
+        (true, rows) if rows.len() > ROWS_MAX => Err(too_many_rows()),
+        (true, rows) => conform(contract, city, &typed_rows::read(contract, rows)?),
+        (false, _) => {
+            Err(WarehouseError::FieldInvalid { field: "rows", problem: "the request has `ipc` too: send the rows in one of the two forms".to_owned() })
+        }
+    }
+}
+
+fn too_many_rows() -> WarehouseError {
+    WarehouseError::rows(format!("more than {ROWS_MAX} rows: send several appends with keys of their own"))
+}
+
 /// Reads an Arrow IPC stream from outside into the declared columns of a dataset, in their order, with `city` stamped and `day` derived.
 ///
 /// # Errors
 /// ROWS_INVALID with row and column; never panics, whatever the bytes are.
-pub(crate) fn read(contract: &DatasetContract, city: City, ipc: &[u8]) -> Result<RecordBatch, WarehouseError> {
+fn read(contract: &DatasetContract, city: City, ipc: &[u8]) -> Result<RecordBatch, WarehouseError> {
     if ipc.len() > IPC_BYTES_MAX {
         let problem = format!("{} bytes are more than the {IPC_BYTES_MAX} that one append may have: send several appends with keys of their own", ipc.len());
         return Err(WarehouseError::FieldInvalid { field: "ipc", problem });
@@ -52,7 +73,7 @@ fn decode(ipc: &[u8]) -> Result<Option<RecordBatch>, WarehouseError> {
     while let Some(batch) = decoder.decode(&mut rest).map_err(unreadable)? {
         rows += batch.num_rows();
         if rows > ROWS_MAX {
-            return Err(WarehouseError::rows(format!("more than {ROWS_MAX} rows: send several appends with keys of their own")));
+            return Err(too_many_rows());
         }
         batches.push(batch);
     }
@@ -108,8 +129,7 @@ fn refuse_unknown_columns(contract: &DatasetContract, schema: &Schema) -> Result
     for (index, field) in schema.fields().iter().enumerate() {
         let fail = |problem: String| Err(WarehouseError::RowsInvalid { row: None, column: Some(field.name().chars().take(80).collect()), problem });
         if contract.column(field.name()).is_none() {
-            let known = contract.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-            return fail(format!("the dataset '{}' has no such column; it has {known}", contract.name));
+            return fail(contract.no_such_column());
         }
         if schema.fields()[..index].iter().any(|earlier| earlier.name() == field.name()) {
             return fail("the column is there twice".to_owned());

@@ -15,7 +15,7 @@ use kernel_base::{City, SOURCE};
 
 use super::{
     Gone, RowSource,
-    commit::{key_columns, of_source},
+    writes::{key_columns, of_source},
 };
 use crate::{
     contract::{CITY, DatasetContract, HIDDEN_COLUMNS, REVISION, Visibility},

@@ -11,9 +11,8 @@ use datafusion::{
 use kernel_base::City;
 
 use super::{
-    Batch, RowSource, Source,
-    commit::{of_source, row_source},
-    tables,
+    Batch, RowSource, Source, tables,
+    writes::{of_source, row_source},
 };
 use crate::{
     contract::Mode,

@@ -20,14 +20,22 @@ impl AppendRoom {
         AppendRoom { free: Arc::new(Semaphore::new(bytes_max.div_ceil(UNIT_BYTES))), bytes_max }
     }
 
-    /// Takes the room of an append until the value is dropped. One that is larger than all of it has it alone. There is no queue: who is refused comes again.
+    /// Takes the room of an append until the value is dropped. One that is larger than all of it has it alone. Who is refused comes again.
     ///
     /// # Errors
     /// CALLS_SATURATED when others have too much of it.
     pub(crate) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
-        let units = bytes.max(BYTES_MIN).min(self.bytes_max).div_ceil(UNIT_BYTES);
         let saturated = || WarehouseError::AppendsSaturated { bytes_max: self.bytes_max };
-        self.free.clone().try_acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).map_err(|_| saturated())
+        self.free.clone().try_acquire_many_owned(self.units(bytes)).map_err(|_| saturated())
+    }
+
+    /// The same for an append of a stream, which waits for its room, in the order in which they ask, and whose sender waits with it.
+    pub(crate) async fn wait(&self, bytes: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
+        self.free.clone().acquire_many_owned(self.units(bytes)).await.map_err(WarehouseError::broken)
+    }
+
+    fn units(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.max(BYTES_MIN).min(self.bytes_max).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
     }
 }
 

@@ -53,6 +53,23 @@ async fn appends_at_the_same_time_with_one_key_are_written_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn appends_of_many_callers_at_the_same_time_share_snapshots() {
+    const APPENDS: usize = 200;
+    let kernel = Kernel::start().await;
+    let callers = [city_caller("440600"), city_caller("441900")];
+    let rows: Vec<RecordBatch> = (0..APPENDS).map(|index| interactions(&format!("a{index}"), "/home", 2)).collect();
+    let append = async |index: usize| kernel.append(&callers[index % 2], &format!("k{index}"), &rows[index]).await.unwrap();
+    let answers = futures::future::join_all((0..APPENDS).map(append)).await;
+    let mut snapshots: Vec<i64> = answers.iter().map(|answer| answer.snapshot_id).collect();
+    snapshots.sort_unstable();
+    snapshots.dedup();
+    assert!(snapshots.len() < APPENDS / 4, "{} commits", snapshots.len());
+    assert_eq!(kernel.number(&province(), COUNT).await as usize, 2 * APPENDS);
+    let again = append(7).await;
+    assert_eq!((again.snapshot_id, again.repeated_batch), (answers[7].snapshot_id, true), "each key names its own batch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn appends_beyond_the_room_that_there_is_are_refused_and_none_is_lost() {
     const APPENDS: usize = 300;
     let kernel = Kernel::start_with(|settings| settings.append_bytes = 32 << 10).await;

@@ -74,7 +74,7 @@ impl Kernel {
 
     pub(crate) async fn append_bytes(&self, context: &CallContext, dataset: &str, key: &str, ipc: Vec<u8>) -> Result<AppendResponse, Status> {
         let mut client = self.ingest(context);
-        let request = AppendRequest { dataset: dataset.to_owned(), ipc: ipc.into(), idempotency_key: key.to_owned() };
+        let request = AppendRequest { dataset: dataset.to_owned(), ipc: ipc.into(), idempotency_key: key.to_owned(), ..AppendRequest::default() };
         client.append(request).await.map(tonic::Response::into_inner)
     }
 

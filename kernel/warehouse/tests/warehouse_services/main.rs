@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests, and one tells what it skipped or measured")]
 
 mod append;
+mod append_stream;
 mod completeness;
 mod contracts;
 mod control;
@@ -23,3 +24,4 @@ mod restart;
 mod retract;
 mod slices;
 mod splits;
+mod typed_rows;

@@ -201,7 +201,7 @@ async fn assignments_that_are_appended_bring_in_what_waits_for_them() {
         ("valid_from", Arc::new(Date32Array::from(vec![18_262]))),
     ];
     let ipc = ipc(&RecordBatch::try_from_iter(columns).unwrap());
-    let append = AppendRequest { dataset: "number_assignment".to_owned(), ipc: ipc.into(), idempotency_key: "k".to_owned() };
+    let append = AppendRequest { dataset: "number_assignment".to_owned(), ipc: ipc.into(), idempotency_key: "k".to_owned(), ..AppendRequest::default() };
     kernel.ingest(&foshan).append(append).await.unwrap();
     let replayed = async {
         while kernel.number(&foshan, "select count(*) from usage").await == 0 {

@@ -41,7 +41,8 @@ impl Warehouse<'_> {
             );
             return Err(Status::resource_exhausted(Reason::MessageTooLarge, message).at("dataset", dataset));
         }
-        let request = AppendRequest { dataset: dataset.to_owned(), ipc: Bytes::from(ipc), idempotency_key: idempotency_key.to_owned() };
+        let request =
+            AppendRequest { dataset: dataset.to_owned(), ipc: Bytes::from(ipc), idempotency_key: idempotency_key.to_owned(), ..AppendRequest::default() };
         let options = CallOptions { idempotency_key: idempotency_key.to_owned(), ..CallOptions::default() };
         IngestClient::new(self.context).append(&options, &request)
     }

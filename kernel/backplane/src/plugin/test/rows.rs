@@ -1,19 +1,12 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context, bail, ensure};
-use arrow_array::RecordBatch;
-use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use backplane_proto::{
-    ingest::v1::{AppendRequest, ingest_client::IngestClient},
-    warehouse::v1::{Dataset, DescribeDatasetRequest, warehouse_client::WarehouseClient},
-};
+use anyhow::{Context, bail};
+use backplane_proto::ingest::v1::{AppendRequest, ingest_client::IngestClient};
 use kernel_base::City;
+use prost_types::{ListValue, Struct, value::Kind};
 use serde_json::{Map, Value};
+use tonic::Status;
+use tonic_types::StatusExt;
 
 use super::scenario::Scenario;
 use crate::client::Connection;
@@ -23,129 +16,101 @@ const CITY: &str = "city";
 /// Appends the rows of a scenario's file to a dataset, each in the city that it names or else in the scenario's; gives how many there are.
 ///
 /// # Errors
-/// With the file and line for what is no row; as `backplane.ingest.v1.Ingest/Append` says.
+/// With the file and line for what is no row of the dataset; as `backplane.ingest.v1.Ingest/Append` says.
 pub(super) async fn append(scenario: &Scenario, connection: &Connection, (step, dataset, file): (usize, &str, &Path)) -> anyhow::Result<usize> {
     let path = scenario.path(file);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let rows = by_city(&text, scenario.city).with_context(|| format!("in {}", path.display()))?;
-    let mut warehouse = WarehouseClient::new(connection.open().await?);
-    let described = warehouse.describe_dataset(DescribeDatasetRequest { dataset: dataset.to_owned() }).await?.into_inner();
-    for (city, rows) in &rows {
-        let batch = batch(&described, rows).with_context(|| format!("in {}", path.display()))?;
-        let request = AppendRequest { dataset: dataset.to_owned(), ipc: ipc(&batch)?.into(), idempotency_key: format!("step {step} in {city}") };
-        let connection = Connection { city: Some(*city), ..connection.clone() };
-        IngestClient::new(connection.open().await?).append(request).await?;
+    let mut appended = 0;
+    for (city, rows) in by_city(&text, scenario.city).with_context(|| format!("in {}", path.display()))? {
+        let request = AppendRequest {
+            dataset: dataset.to_owned(),
+            idempotency_key: format!("step {step} in {city}"),
+            rows: rows.iter().map(|row| row.values.clone()).collect(),
+            ..AppendRequest::default()
+        };
+        let connection = Connection { city: Some(city), ..connection.clone() };
+        let refused = |status: Status| {
+            let line = row_of(&status).and_then(|row| rows.get(row)).map_or(String::new(), |row| format!(", line {}", row.line));
+            anyhow::Error::new(status).context(format!("in {}{line}", path.display()))
+        };
+        IngestClient::new(connection.open().await?).append(request).await.map_err(refused)?;
+        appended += rows.len();
     }
-    Ok(rows.values().map(Vec::len).sum())
+    Ok(appended)
+}
+
+/// Which of the rows that were sent is wrong.
+fn row_of(status: &Status) -> Option<usize> {
+    status.get_error_details().error_info()?.metadata.get("row")?.parse().ok()
+}
+
+/// A line of the file.
+struct Row {
+    line: usize,
+    values: Struct,
 }
 
 /// The rows by the city that they name, without it: the kernel sets it.
-fn by_city(text: &str, city: City) -> anyhow::Result<BTreeMap<City, Vec<Map<String, Value>>>> {
-    let mut rows: BTreeMap<City, Vec<Map<String, Value>>> = BTreeMap::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let number = index + 1;
-        let mut row: Map<String, Value> = serde_json::from_str(line).with_context(|| format!("line {number} is no JSON object"))?;
+fn by_city(text: &str, city: City) -> anyhow::Result<BTreeMap<City, Vec<Row>>> {
+    let mut rows: BTreeMap<City, Vec<Row>> = BTreeMap::new();
+    for (index, text) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let line = index + 1;
+        let mut row: Map<String, Value> = serde_json::from_str(text).with_context(|| format!("line {line} is no JSON object"))?;
         let city = match row.remove(CITY) {
             None => city,
-            Some(Value::String(code)) => code.parse().with_context(|| format!("line {number}"))?,
-            Some(other) => bail!("line {number}: the city is a text of six digits, and this is {other}"),
+            Some(Value::String(code)) => code.parse().with_context(|| format!("line {line}"))?,
+            Some(other) => bail!("line {line}: the city is a text of six digits, and this is {other}"),
         };
-        rows.entry(city).or_default().push(row);
+        rows.entry(city).or_default().push(Row { line, values: object(row) });
     }
     Ok(rows)
 }
 
-/// The rows as columns of the contract's types; those that no row names are left out.
-fn batch(dataset: &Dataset, rows: &[Map<String, Value>]) -> anyhow::Result<RecordBatch> {
-    let named: BTreeSet<&str> = rows.iter().flat_map(Map::keys).map(String::as_str).collect();
-    let fields = named.into_iter().map(|name| {
-        let Some(column) = dataset.columns.iter().find(|column| column.name == name) else {
-            let columns: Vec<&str> = dataset.columns.iter().map(|column| column.name.as_str()).collect();
-            bail!("'{}' has no column '{name}': it has {}", dataset.name, columns.join(", "));
-        };
-        Ok(Field::new(name, data_type(&column.r#type)?, true))
-    });
-    let schema = Arc::new(Schema::new(fields.collect::<anyhow::Result<Vec<_>>>()?));
-    ensure!(!schema.fields().is_empty(), "the rows name no column");
-    rows.iter().try_for_each(|row| row.iter().try_for_each(|(name, value)| is_exact(&schema, name, value)))?;
-    let mut decoder = arrow_json::ReaderBuilder::new(schema).with_batch_size(rows.len()).build_decoder()?;
-    decoder.serialize(rows)?;
-    decoder.flush()?.context("there are no rows")
+fn object(members: Map<String, Value>) -> Struct {
+    Struct { fields: members.into_iter().map(|(name, value)| (name, plain(value))).collect() }
 }
 
-/// Arrow cuts fractions off and takes an instant without an offset for UTC.
-fn is_exact(schema: &Schema, name: &str, value: &Value) -> anyhow::Result<()> {
-    match (schema.field_with_name(name)?.data_type(), value) {
-        (DataType::Int64, Value::Number(number)) => ensure!(number.is_i64(), "{name}: {number} is no integer of 64 bits"),
-        (DataType::Timestamp(..), Value::String(text)) => {
-            let written = || format!("{name}: '{text}' is no instant with an offset: write it as 2026-03-31T09:00:00+08:00");
-            text.parse::<jiff::Timestamp>().with_context(written)?;
-        }
-        _ => {}
-    }
-    Ok(())
-}
+/// The largest whole number below which a double tells every one from the next; beyond it the kernel takes text.
+const EXACT_MAX: u64 = 1 << 53;
 
-fn data_type(name: &str) -> anyhow::Result<DataType> {
-    Ok(match name {
-        "text" => DataType::Utf8,
-        "integer" => DataType::Int64,
-        "real" => DataType::Float64,
-        "boolean" => DataType::Boolean,
-        "day" => DataType::Date32,
-        "instant" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        other => bail!("the kernel has a column type '{other}' that this command does not know: use the command of the same version"),
-    })
-}
-
-fn ipc(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
-    writer.write(batch)?;
-    Ok(writer.into_inner()?)
+fn plain(value: Value) -> prost_types::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(truth) => Kind::BoolValue(truth),
+        Value::Number(number) if number.as_i64().is_some_and(|whole| whole.unsigned_abs() > EXACT_MAX) => Kind::StringValue(number.to_string()),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => Kind::StringValue(text),
+        Value::Array(values) => Kind::ListValue(ListValue { values: values.into_iter().map(plain).collect() }),
+        Value::Object(members) => Kind::StructValue(object(members)),
+    };
+    prost_types::Value { kind: Some(kind) }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use backplane_proto::warehouse::v1::Column;
-
     use super::*;
 
-    fn dataset() -> Dataset {
-        let column = |name: &str, r#type: &str| Column { name: name.to_owned(), r#type: r#type.to_owned(), ..Column::default() };
-        let columns = [("id", "text"), ("count", "integer"), ("share", "real"), ("ok", "boolean"), ("day", "day"), ("at", "instant")];
-        Dataset { name: "visit".to_owned(), columns: columns.map(|(name, r#type)| column(name, r#type)).to_vec(), ..Dataset::default() }
-    }
-
-    fn rows(text: &str) -> anyhow::Result<BTreeMap<City, Vec<Map<String, Value>>>> {
+    fn rows(text: &str) -> anyhow::Result<BTreeMap<City, Vec<Row>>> {
         by_city(text, "440600".parse().unwrap())
     }
 
     #[test]
-    fn rows_are_columns_of_the_contracts_types_in_their_cities() {
-        let rows =
-            rows("{\"id\": \"a\", \"count\": 3, \"day\": \"2026-03-01\", \"at\": \"2026-03-01T08:00:00+08:00\"}\n\n{\"id\": \"b\", \"city\": \"441900\"}\n")
-                .unwrap();
-        let counts: Vec<(String, usize)> = rows.iter().map(|(city, rows)| (city.to_string(), rows.len())).collect();
-        assert_eq!(counts, [("440600".to_owned(), 1), ("441900".to_owned(), 1)]);
-        let batch = batch(&dataset(), &rows[&"440600".parse().unwrap()]).unwrap();
-        let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
-        assert_eq!((batch.num_rows(), names), (1, vec!["at", "count", "day", "id"]));
-        let at = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::TimestampMicrosecondType>(batch.column(0)).value(0);
-        assert_eq!(at, 1_772_323_200_000_000);
+    fn rows_go_to_the_cities_that_they_name_with_the_lines_that_they_stand_in() {
+        let rows = rows("{\"id\": \"a\", \"count\": 9007199254740993}\n\n{\"id\": \"b\", \"city\": \"441900\"}\n{\"share\": 3}\n").unwrap();
+        let lines: Vec<(String, Vec<usize>)> = rows.iter().map(|(city, rows)| (city.to_string(), rows.iter().map(|row| row.line).collect())).collect();
+        assert_eq!(lines, [("440600".to_owned(), vec![1, 4]), ("441900".to_owned(), vec![3])]);
+        let of = |city: &str, index: usize| rows[&city.parse().unwrap()][index].values.fields.clone();
+        assert_eq!(of("440600", 0)["count"].kind, Some(Kind::StringValue("9007199254740993".to_owned())));
+        assert_eq!(of("440600", 1)["share"].kind, Some(Kind::NumberValue(3.0)));
+        assert_eq!(of("441900", 0).keys().collect::<Vec<_>>(), ["id"]);
     }
 
     #[test]
-    fn what_is_no_row_is_named_by_its_line_or_column() {
+    fn what_is_no_row_is_named_by_its_line() {
         for (text, said) in [("{\"id\": 1}\n[]", "line 2 is no JSON object"), ("{\"city\": 1}", "line 1: the city"), ("{\"city\": \"1\"}", "line 1")] {
-            let error = format!("{:#}", rows(text).unwrap_err());
+            let error = format!("{:#}", rows(text).err().unwrap());
             assert!(error.contains(said), "{error}");
         }
-        let error = |text: &str| format!("{:#}", batch(&dataset(), rows(text).unwrap().values().next().unwrap()).unwrap_err());
-        assert!(error("{\"idd\": \"a\"}").contains("'visit' has no column 'idd': it has id, count"));
-        assert!(error("{\"count\": \"many\"}").contains("many"), "{}", error("{\"count\": \"many\"}"));
-        assert!(error("{}").contains("no column"));
-        assert!(error("{\"count\": 19.9}").contains("count: 19.9 is no integer"));
-        assert!(error("{\"at\": \"2026-03-01T08:00:00\"}").contains("no instant with an offset"));
     }
 }

@@ -1,0 +1,79 @@
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use super::{Batch, Committed};
+use crate::error::WarehouseError;
+
+// Limit: batches and rows of one commit. Their records stay in the catalog, and a batch waits no longer than it takes to write the rows of the others.
+const BATCHES_MAX: usize = 64;
+const ROWS_MAX: usize = 50_000;
+
+/// Batches that wait for their commit, in the order in which they came. While one commit is made the next ones gather, so that a commit costs its two syncs of the
+/// disk once for all of them.
+#[derive(Default)]
+pub(super) struct WaitingBatches(Mutex<VecDeque<WaitingBatch>>);
+
+pub(super) struct WaitingBatch {
+    pub(super) batch: Batch,
+    answer: oneshot::Sender<Result<Committed, WarehouseError>>,
+}
+
+impl WaitingBatch {
+    pub(super) fn answer(self, committed: Result<Committed, WarehouseError>) {
+        // Whoever waited may be gone: the batch is in all the same.
+        drop(self.answer.send(committed));
+    }
+}
+
+impl WaitingBatches {
+    pub(super) fn add(&self, batch: Batch) -> oneshot::Receiver<Result<Committed, WarehouseError>> {
+        let (answer, answered) = oneshot::channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(WaitingBatch { batch, answer });
+        answered
+    }
+
+    /// Takes those that one commit can hold, the first that waits among them.
+    pub(super) fn take(&self) -> Vec<WaitingBatch> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut together = Together::default();
+        let (taken, left): (VecDeque<_>, VecDeque<_>) = waiting.drain(..).partition(|waiting| together.takes(&waiting.batch));
+        *waiting = left;
+        taken.into()
+    }
+}
+
+/// What decides whether a batch joins those that were taken.
+#[derive(Default)]
+struct Together {
+    batches: usize,
+    rows: usize,
+    keys: HashSet<String>,
+    added_to: HashSet<String>,
+    /// Datasets that take no further batch of this commit: what changes rows that are there is alone on its dataset, and nothing overtakes one that was left.
+    closed: HashSet<String>,
+}
+
+impl Together {
+    fn takes(&mut self, batch: &Batch) -> bool {
+        let dataset = &batch.dataset.name;
+        let (only_adds, rows) = (batch.only_adds(), batch.rows());
+        let has_room = self.batches == 0 || (self.batches < BATCHES_MAX && self.rows + rows <= ROWS_MAX);
+        let is_alone = only_adds || !self.added_to.contains(dataset);
+        // The same key again is answered from what the first of them came to.
+        let fits = has_room && is_alone && !self.closed.contains(dataset) && !self.keys.contains(&batch.key);
+        if !fits || !only_adds {
+            self.closed.insert(dataset.clone());
+        }
+        if fits {
+            self.batches += 1;
+            self.rows += rows;
+            self.keys.insert(batch.key.clone());
+            self.added_to.insert(dataset.clone());
+        }
+        fits
+    }
+}
