@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -67,11 +68,12 @@ async fn a_backup_of_a_kernel_at_work_is_one_snapshot_and_starts_again_elsewhere
     assert!(checked.success(), "the sums are those of sha256sum");
     assert_eq!(fs::read_to_string(to.join("SHA256SUMS")).unwrap().lines().count() as i64, said["files"].as_i64().unwrap());
 
-    // Into a folder that is there and empty.
     let restored = tempfile::tempdir().unwrap();
-    kernel.cli_ok(&["restore", text(&to), "--dir", text(restored.path())]);
-    let token = kernel.token.clone();
-    let elsewhere = Kernel::start_in(restored, &token).await;
+    let dir = restored.path().join("deeper").join("kernel");
+    kernel.cli_ok(&["restore", text(&to), "--dir", text(&dir)]);
+    let mode = |file: &str| fs::metadata(dir.join(file)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode(""), mode("rows.db"), mode("warehouse/catalog.db"), mode("warehouse/visitor.key")], [0o700, 0o600, 0o600, 0o600]);
+    let elsewhere = Kernel::start_in(restored, &dir, &kernel.token).await;
     assert_eq!(events_at(&elsewhere, 0).await, then, "the rows of that snapshot, and a token of before");
     let plugins = elsewhere.cli_ok(&["plugin", "list"]);
     assert!(plugins.contains("portal-traffic") && plugins.contains(FOSHAN), "{plugins}");
@@ -102,9 +104,13 @@ async fn nothing_is_overwritten_and_a_damaged_backup_is_refused_by_the_file() {
     let (to, dir) = (folder.path().join("backup"), kernel.dir().to_owned());
     let said = kernel.cli_ok(&["backup", text(&to), "--dir", text(&dir)]);
     assert!(said.contains("snapshot ") && said.contains("sha256sum --check SHA256SUMS"), "{said}");
-    assert!(kernel.cli_err(&["backup", text(&to), "--dir", text(&dir)]).contains("is there and not empty"));
+    assert!(kernel.cli_err(&["backup", text(&to), "--dir", text(&dir)]).contains("is there: nothing of it is overwritten"));
+    assert!(kernel.cli_err(&["backup", text(&dir.join("warehouse/data/backup")), "--dir", text(&dir)]).contains("is in the kernel's own folder"));
+    fs::create_dir(folder.path().join("c.partial")).unwrap();
+    assert!(kernel.cli_err(&["backup", text(&folder.path().join("c")), "--dir", text(&dir)]).contains("another copy is on its way"));
+    assert!(folder.path().join("c.partial").exists(), "which it leaves alone");
     assert!(kernel.cli_err(&["backup", text(&folder.path().join("b")), "--dir", text(folder.path())]).contains("is no folder of a kernel: it has no rows.db"));
-    assert!(kernel.cli_err(&["restore", text(&to), "--dir", text(&dir)]).contains("is there and not empty"));
+    assert!(kernel.cli_err(&["restore", text(&to), "--dir", text(&dir)]).contains("is there: nothing of it is overwritten"));
 
     let file = fs::read_to_string(to.join("SHA256SUMS")).unwrap().lines().find_map(|line| line.split_once("  ").map(|(_, path)| path.to_owned())).unwrap();
     assert!(file.starts_with("warehouse/data/") && file.ends_with(".parquet"), "{file}");

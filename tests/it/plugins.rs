@@ -193,6 +193,11 @@ fn a_new_plugin_runs_as_it_was_made() {
     let file = format!("portal.access={}", excerpt().display());
     let top_pages = ["plugin", "run", folder.to_str().unwrap(), "my_first.v1.MyFirst/ListTopPages", r#"{"pagesMax": 3}"#, "--file", file.as_str()];
     let printed = run(&top_pages);
+    let wasm = std::fs::read(folder.join("dist/my-first-0.1.0.wasm")).unwrap();
+    for path in [dir.path(), repository().canonicalize().unwrap().as_path()] {
+        let path = path.to_str().unwrap().as_bytes();
+        assert!(!wasm.windows(path.len()).any(|bytes| bytes == path), "the plugin names no folder of whoever built it");
+    }
     let answer = json(&printed[printed.find("\n{").unwrap()..]);
     assert_eq!(answer["pages"].as_array().unwrap().len(), 3, "{answer}");
 
@@ -246,7 +251,7 @@ fn a_scenario_that_fails_says_where(folder: &Path) {
         "step 1, call my_first.v1.MyFirst/ListTopPages: expected a refusal for FIELD_INVALID, and it answered {",
         "step 2, call my_first.v1.MyFirst/ListTopPages: pages[0].views: expected 3, and there is \"2\"",
         "step 1, call my_first.v1.MyFirst/ListTopPages: it was refused: pages_max must be 1 to 100, or 0 for 10",
-        "interaction.jsonl: 'interaction' has no column 'pages': it has city, event_id",
+        "interaction.jsonl, line 2: row 1, column 'pages': the dataset 'interaction' has no such column; it has city, event_id",
         "it was refused: the SQL is wrong: No field named nothing",
     ] {
         assert!(printed.contains(line), "{line} is not in {printed}");

@@ -7,7 +7,6 @@ use backplane_proto::{
     warehouse::v1::{DescribeDatasetRequest, QueryRequest},
 };
 use backplane_tests::{Call, DONGGUAN, FOSHAN, Kernel, excerpt, reason};
-use prost_types::value::Kind;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -147,36 +146,31 @@ async fn functions_that_make_much_of_little_do_not_exist() {
 #[tokio::test]
 async fn a_service_writes_rows_as_json_and_any_number_of_them_in_a_stream() {
     let kernel = Kernel::start().await;
-    let event = |id: &str| {
-        json!({"event_id": id, "at": "2026-03-31T23:30:00+08:00", "session_id": "s", "visitor_id": "v", "channel_id": "web", "page": "/hall", "action": "view",
+    let event = |id: &str, page: &str| {
+        json!({"event_id": id, "at": "2026-03-31T23:30:00+08:00", "session_id": "s", "visitor_id": "v", "channel_id": "web", "page": page, "action": "view",
                "status": 200, "ok": true})
     };
     let city = format!("backplane-city: {FOSHAN}");
-    let append = |rows: Value| {
-        let request = json!({"dataset": "interaction", "idempotencyKey": "json", "rows": rows}).to_string();
+    let append = |rows: &[Value]| {
+        let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let request = json!({"dataset": "interaction", "idempotencyKey": "json", "rowsJson": rows}).to_string();
         post(&kernel, "backplane.ingest.v1.Ingest/Append", &[&city], &request)
     };
-    let (status, answer) = append(json!([event("a"), event("b")]));
+    let two = [event("a", "/hall"), event("b", "/hall")];
+    let (status, answer) = append(&two);
     assert_eq!((status, &answer["rows"]), (200, &json!("2")), "{answer}");
-    assert_eq!(append(json!([event("a"), event("b")])).1["repeatedBatch"], true);
-    let mut bad = event("c");
+    assert_eq!(append(&two).1["repeatedBatch"], true);
+    let mut bad = event("c", "/hall");
     bad["status"] = json!("fine");
-    let (status, answer) = append(json!([event("a"), bad]));
+    let (status, answer) = append(&[event("d", "/hall"), bad]);
     assert_eq!(status, 400);
     assert!(answer["message"].as_str().unwrap().contains("row 1, column 'status': expected a whole number"), "{answer}");
     assert_eq!(kernel.call.number("select count(*) from interaction where city = '440600' and day = '2026-03-31'").await.unwrap(), 2);
 
-    let rows = |number: i64| {
-        let cells = [("event_id", format!("e{number}")), ("at", "2026-04-01T08:00:00+08:00".to_owned()), ("session_id", "s".to_owned())];
-        let more = [("visitor_id", "v"), ("channel_id", "web"), ("page", "/stream"), ("action", "view")].map(|(name, value)| (name, value.to_owned()));
-        let text = |(name, value): (&str, String)| (name.to_owned(), prost_types::Value { kind: Some(Kind::StringValue(value)) });
-        let ok = ("ok".to_owned(), prost_types::Value { kind: Some(Kind::BoolValue(true)) });
-        prost_types::Struct { fields: cells.into_iter().chain(more).map(text).chain([ok]).collect() }
-    };
     let request = move |number: i64| AppendRequest {
         dataset: "interaction".to_owned(),
         idempotency_key: format!("stream-{number}"),
-        rows: vec![rows(number)],
+        rows_json: event(&format!("e{number}"), "/stream").to_string(),
         ..AppendRequest::default()
     };
     let mut ingest = kernel.call.in_city(FOSHAN).ingest();

@@ -36,6 +36,8 @@ pub struct Kernel {
 struct Launch {
     /// More options for `serve`.
     options: Vec<String>,
+    /// Where in the temporary folder the kernel's own is.
+    below: PathBuf,
     /// The level of the log, which then goes to a file and not to the test's standard error.
     log: Option<&'static str>,
 }
@@ -56,17 +58,18 @@ impl Kernel {
 
     /// With more options for `serve`.
     pub async fn start_with(options: &[&str]) -> Kernel {
-        Kernel::launch(Launch { options: options.iter().map(|option| (*option).to_owned()).collect(), log: None }).await
+        Kernel::launch(Launch { options: options.iter().map(|option| (*option).to_owned()).collect(), ..Launch::default() }).await
     }
 
     /// With a log of this level that the test can read.
     pub async fn start_with_log(level: &'static str) -> Kernel {
-        Kernel::launch(Launch { options: Vec::new(), log: Some(level) }).await
+        Kernel::launch(Launch { log: Some(level), ..Launch::default() }).await
     }
 
-    /// On a folder that a kernel of before had, with a token of its administrator's.
-    pub async fn start_in(dir: TempDir, token: &str) -> Kernel {
-        Kernel::on(dir, Launch::default(), token.to_owned()).await
+    /// On a folder below a temporary one, that of an earlier kernel, with a token of its administrator's.
+    pub async fn start_in(above: TempDir, dir: &Path, token: &str) -> Kernel {
+        let below = dir.strip_prefix(above.path()).expect("a folder below the other").to_owned();
+        Kernel::on(above, Launch { below, ..Launch::default() }, token.to_owned()).await
     }
 
     async fn launch(launch: Launch) -> Kernel {
@@ -75,7 +78,7 @@ impl Kernel {
 
     async fn on(dir: TempDir, launch: Launch, token: String) -> Kernel {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--dir"]).arg(dir.path()).args(&launch.options);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--dir"]).arg(dir.path().join(&launch.below)).args(&launch.options);
         match launch.log {
             Some(level) => {
                 let log = File::options().create(true).append(true).open(dir.path().join(LOG)).expect("a file for the log");

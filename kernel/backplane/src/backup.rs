@@ -3,10 +3,10 @@
 use std::{
     ffi::OsString,
     fmt::Write as _,
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, Permissions},
     io::{self, BufWriter, Read, Write as _},
-    os::unix::fs::DirBuilderExt,
-    path::{Component, Path, PathBuf},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{self, Component, Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -57,6 +57,9 @@ pub(crate) async fn backup(arguments: BackupArguments) -> anyhow::Result<()> {
     for file in [ROWS, CATALOG] {
         ensure!(dir.join(file).is_file(), "{} is no folder of a kernel: it has no {file}; give the one that 'serve --dir' has", dir.display());
     }
+    let above = path::absolute(&to)?;
+    let inside = above.ancestors().find_map(|above| above.canonicalize().ok()).is_some_and(|above| dir.canonicalize().is_ok_and(|dir| above.starts_with(dir)));
+    ensure!(!inside, "{} is in the kernel's own folder: name one beside it, better one on another disk", to.display());
     let mut copies = Copies::begin(&to)?;
     // The catalog before the rows: a contract may have columns that its table lacks, which the next start adds, and not the other way round. Files that the catalog
     // names stay for two hours after a merge took their place.
@@ -135,30 +138,22 @@ struct Copies {
 
 impl Copies {
     fn begin(folder: &Path) -> anyhow::Result<Copies> {
-        let is_empty = fs::read_dir(folder).map(|mut entries| entries.next().is_none());
-        ensure!(
-            is_empty.unwrap_or(true) && !folder.is_file(),
-            "{} is there and not empty: nothing of it is overwritten, name a folder that is not there",
-            folder.display()
-        );
+        ensure!(fs::symlink_metadata(folder).is_err(), "{} is there: nothing of it is overwritten, name a folder that is not there", folder.display());
         let mut partial = folder.file_name().map(OsString::from).with_context(|| format!("{} has no name of its own: name a folder", folder.display()))?;
         partial.push(".partial");
         let partial = folder.with_file_name(partial);
-        ensure!(!partial.exists(), "{} is there: another copy is on its way to it, or one was cut off; remove it then", partial.display());
-        let copies = Copies { folder: folder.to_owned(), partial, sums: Vec::new(), bytes: 0 };
-        copies.make(&copies.partial)?;
-        Ok(copies)
-    }
-
-    /// Nobody else may read it: digests of tokens and the key of the visitors' names are in it.
-    fn make(&self, folder: &Path) -> anyhow::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+        make(partial.parent().unwrap_or(Path::new(".")))?;
+        let made = DirBuilder::new().mode(0o700).create(&partial);
+        made.with_context(|| {
+            format!("cannot make {}: where it is there, another copy is on its way to it, or one was cut off; remove it then", partial.display())
+        })?;
+        Ok(Copies { folder: folder.to_owned(), partial, sums: Vec::new(), bytes: 0 })
     }
 
     /// Where a file goes, in a folder that is there.
     fn place(&self, path: &str) -> anyhow::Result<PathBuf> {
         let place = self.partial.join(path);
-        place.parent().map_or(Ok(()), |folder| self.make(folder))?;
+        place.parent().map_or(Ok(()), make)?;
         Ok(place)
     }
 
@@ -179,6 +174,7 @@ impl Copies {
         let place = self.partial.join(path);
         let read = || -> io::Result<(u64, String)> {
             let mut file = File::open(&place)?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
             file.sync_all()?;
             digest_of(&mut file, |_| Ok(()))
         };
@@ -202,9 +198,6 @@ impl Copies {
                 file.sync_all()?;
             }
             sync_folders(&self.partial)?;
-            if self.folder.exists() {
-                fs::remove_dir(&self.folder)?;
-            }
             fs::rename(&self.partial, &self.folder)?;
             let above = self.folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(above)?.sync_all()
@@ -222,9 +215,14 @@ impl Drop for Copies {
     }
 }
 
+/// Nobody else may read it: digests of tokens and the key of the visitors' names are in it.
+fn make(folder: &Path) -> anyhow::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
 /// Writes what is read, to disk. Gives its bytes and their SHA-256.
 fn copy_file(from: &mut impl Read, to: &Path) -> io::Result<(u64, String)> {
-    let mut writer = BufWriter::new(File::create_new(to)?);
+    let mut writer = BufWriter::new(File::options().write(true).create_new(true).mode(0o600).open(to)?);
     let copied = digest_of(from, |piece| writer.write_all(piece))?;
     writer.into_inner()?.sync_all()?;
     Ok(copied)

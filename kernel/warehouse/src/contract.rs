@@ -224,13 +224,13 @@ impl DatasetContract {
         self.columns.iter().enumerate().find(|(_, column)| column.name == name)
     }
 
-    /// Where the key's columns stand.
     /// What is wrong with a column's name that the dataset does not have.
     pub(crate) fn no_such_column(&self) -> String {
         let known = self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
         format!("the dataset '{}' has no such column; it has {known}", self.name)
     }
 
+    /// Where the key's columns stand.
     pub(crate) fn key_indexes(&self) -> Vec<usize> {
         self.key.iter().filter_map(|name| self.column(name)).map(|(index, _)| index).collect()
     }

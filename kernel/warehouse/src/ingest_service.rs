@@ -5,9 +5,13 @@ use backplane_proto::ingest::v1::{
     ListFeedsRequest, ListFeedsResponse, ListQuarantineRequest, ListQuarantineResponse, PutFeedRequest, PutFeedResponse, ReplayQuarantineRequest,
     ReplayQuarantineResponse, RetractFileRequest, RetractFileResponse, TryFeedRequest, TryFeedResponse, ingest_server,
 };
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use kernel_base::{CallContext, context_of};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{append::call, contracts::Draft, error::WarehouseError, feed, warehouse::Inner};
@@ -51,6 +55,49 @@ async fn append_in(inner: &Arc<Inner>, room: OwnedSemaphorePermit, context: Call
     inner.engine.run(append).await
 }
 
+/// An append of a stream that goes on, whether its answer is taken or not.
+type Appending = Result<JoinHandle<Result<AppendResponse, WarehouseError>>, Status>;
+
+/// Begins the appends of a stream one after another, until nobody takes the answers any more.
+async fn append_all(inner: Arc<Inner>, context: CallContext, mut requests: Streaming<AppendRequest>, answers: mpsc::Sender<Appending>) {
+    loop {
+        let next = async {
+            // Before there is a place for its answer no message is read, so that who takes no answers holds no room.
+            let place = answers.reserve().await.ok()?;
+            let appending = match requests.message().await {
+                Ok(Some(request)) => begin_append(&inner, &context, request).await,
+                Ok(None) => return None,
+                Err(status) => Err(status),
+            };
+            let goes_on = appending.is_ok();
+            place.send(appending);
+            goes_on.then_some(())
+        };
+        tokio::select! {
+            () = answers.closed() => return,
+            next = next => match next {
+                Some(()) => {}
+                None => return,
+            },
+        }
+    }
+}
+
+async fn begin_append(inner: &Arc<Inner>, context: &CallContext, request: AppendRequest) -> Appending {
+    let room = inner.stream_room.wait(call::bytes(&request)).await?;
+    let begin = {
+        let (inner, context) = (inner.clone(), context.clone());
+        async move { call::begin(&inner, &context, request) }
+    };
+    let begun = inner.engine.run(begin).await?;
+    let (ending, context) = (inner.clone(), context.clone());
+    let end = async move {
+        let _room = room;
+        begun.end(&ending, &context).await
+    };
+    Ok(inner.engine.handle().spawn(end))
+}
+
 #[tonic::async_trait]
 impl ingest_server::Ingest for IngestService {
     type AppendStreamStream = BoxStream<'static, Result<AppendResponse, Status>>;
@@ -64,24 +111,14 @@ impl ingest_server::Ingest for IngestService {
     }
 
     async fn append_stream(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStreamStream>, Status> {
-        let (context, inner) = (context_of(&request)?, self.inner.clone());
-        let requests = request.into_inner();
-        // One message is read ahead of the room that there is.
-        let with_room = requests.and_then({
-            let inner = inner.clone();
-            move |request| {
-                let inner = inner.clone();
-                async move { Ok((inner.append_room.wait(call::bytes(&request)).await?, request)) }
-            }
+        let context = context_of(&request)?;
+        let (answers, answered) = mpsc::channel(STREAM_APPENDS_MAX);
+        tokio::spawn(append_all(self.inner.clone(), context, request.into_inner(), answers));
+        let answers = ReceiverStream::new(answered).then(async |appending| match appending?.await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(WarehouseError::Closing.into()),
         });
-        let answers = with_room.map(move |next| {
-            let (inner, context) = (inner.clone(), context.clone());
-            async move {
-                let (room, request) = next?;
-                Ok(append_in(&inner, room, context, request).await?)
-            }
-        });
-        Ok(Response::new(answers.buffered(STREAM_APPENDS_MAX).boxed()))
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn import_file(&self, request: Request<Streaming<ImportFileRequest>>) -> Result<Response<Self::ImportFileStream>, Status> {

@@ -1,5 +1,6 @@
 use std::{
     borrow::Cow,
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -71,6 +72,8 @@ pub(crate) struct Lake {
     files: Arc<SyncedFiles>,
     runtime_env: Arc<RuntimeEnv>,
     tables: Mutex<Tables>,
+    /// The columns of each table, all that were given to it so far. Changes while a commit has its turn.
+    columns: Mutex<HashMap<TableName, SchemaRef>>,
     /// Rows of a table that queries find in memory.
     held_rows: u64,
     /// The newest snapshot when the catalog was opened.
@@ -157,6 +160,7 @@ impl Lake {
             runtime_env: runtime_env(files.clone())?,
             files,
             tables: Mutex::new(Tables::default()),
+            columns: Mutex::new(HashMap::new()),
             held_rows: 0,
             opened_at: newest,
             newest: AtomicI64::new(newest),
@@ -197,8 +201,8 @@ impl Lake {
             }
             let wanted = column_definitions(schema)?;
             match missing_columns(&columns, &wanted) {
-                Some(0) => {}
-                Some(_) => self.add_columns(table, &wanted).await?,
+                Some(0) => self.note_columns(table, schema),
+                Some(_) => self.add_columns(table, schema, &wanted).await?,
                 None => {
                     let problem = format!("the table '{}' has other columns than its contract: restore the contract or the data folder", table.name);
                     return Err(WarehouseError::broken(problem));
@@ -253,7 +257,7 @@ impl Lake {
         Ok(self.provider.get_table_by_name(schema.schema_id, &table.name, snapshot)?.map(|table| table.table_id))
     }
 
-    async fn add_columns(&self, table: &TableName, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
+    async fn add_columns(&self, table: &TableName, schema: &SchemaRef, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
         let setup =
@@ -271,7 +275,19 @@ impl Lake {
         let snapshot_id = self.landed(changed.map(|changed| changed.snapshot_id))?;
         self.newest.store(snapshot_id, Ordering::SeqCst);
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).note(table.clone(), snapshot_id);
+        self.note_columns(table, schema);
         Ok(())
+    }
+
+    /// The columns of a table, of which a contract may know the first only: rows that are written without the others would end them.
+    fn all_columns(&self, table: &TableName, known: &SchemaRef) -> SchemaRef {
+        let columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        columns.get(table).filter(|all| all.fields().len() > known.fields().len()).unwrap_or(known).clone()
+    }
+
+    fn note_columns(&self, table: &TableName, schema: &SchemaRef) {
+        let all = self.all_columns(table, schema);
+        self.columns.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), all);
     }
 
     /// Whether the table was made: by its first rows, or before them when its files are sorted.

@@ -20,7 +20,7 @@ pub struct WarehouseSettings {
     // Limit: text of quarantined rows that a replay holds at one time; a row may have 64 KiB, and ten thousand usual ones have one or two MiB.
     pub quarantine_bytes: usize,
     // Limit: Arrow bytes of the appends that are on their way, of all callers. Beyond it an append is refused before anything is done, and may be sent again: commits
-    // come one after another, and what waits for them is in memory, some times as large.
+    // come one after another, and what waits for them is in memory, some times as large. Those of streams have half as much of their own, and wait for it.
     pub append_bytes: usize,
     // Limit: rows of a table that is held in memory, if they are a mebibyte at most: terms, rules, agents and the like, which many queries look into and few change.
     // To lay out a scan and open a file takes longer than to look at all of them.

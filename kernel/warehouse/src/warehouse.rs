@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) importer: Arc<Importer>,
     /// Room for the appends that are on their way.
     pub(crate) append_room: AppendRoom,
+    /// The same for those of streams, which wait for it and would leave no other append any.
+    pub(crate) stream_room: AppendRoom,
     /// Turns of queries: how many run at once.
     pub(crate) queries: Semaphore,
     pub(crate) engine: Engine,
@@ -63,7 +65,7 @@ impl Warehouse {
             }
         };
         let (contracts, appender, importer) = engine.run(opening).await?;
-        let append_room = AppendRoom::new(settings.append_bytes);
+        let (append_room, stream_room) = (AppendRoom::new(settings.append_bytes), AppendRoom::new(settings.append_bytes / 2));
         let queries = Semaphore::new(settings.query.running_max);
         let lake = appender.lake().clone();
         let sessions = Sessions::new(appender.clone(), settings.query.clone());
@@ -72,7 +74,19 @@ impl Warehouse {
             async move { lake.keep_merged(rest).await }
         });
         Ok(Warehouse {
-            inner: Arc::new(Inner { settings, contracts, lake, sessions, kept_plans: KeptPlans::new(), appender, importer, append_room, queries, engine }),
+            inner: Arc::new(Inner {
+                settings,
+                contracts,
+                lake,
+                sessions,
+                kept_plans: KeptPlans::new(),
+                appender,
+                importer,
+                append_room,
+                stream_room,
+                queries,
+                engine,
+            }),
         })
     }
 

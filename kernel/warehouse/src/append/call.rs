@@ -3,7 +3,7 @@ use backplane_proto::ingest::v1::{AppendRequest, AppendResponse};
 use kernel_base::{CallContext, City, PrincipalId};
 use sha2::{Digest, Sha256};
 
-use super::{Batch, Change, Settled, Source, incoming, typed_rows};
+use super::{Batch, Begun, Change, Settled, Source, incoming};
 use crate::{
     contract::{DatasetContract, Visibility},
     error::WarehouseError,
@@ -15,6 +15,18 @@ const KEY_CHARACTERS_MAX: usize = 200;
 
 /// `Ingest.Append`: rows of a caller into one dataset, in the city of the call.
 pub(crate) async fn append(inner: &Inner, context: &CallContext, request: AppendRequest) -> Result<AppendResponse, WarehouseError> {
+    begin(inner, context, request)?.end(inner, context).await
+}
+
+/// An append that is on its way to its commit.
+pub(crate) struct BegunAppend {
+    key: String,
+    dataset: String,
+    begun: Begun,
+}
+
+/// The first half of an append: of two that change the same rows, the one that is begun first is committed first. On the engine's threads, as the second half.
+pub(crate) fn begin(inner: &Inner, context: &CallContext, request: AppendRequest) -> Result<BegunAppend, WarehouseError> {
     let key = &request.idempotency_key;
     if key.is_empty() || key.chars().count() > KEY_CHARACTERS_MAX || key.chars().any(char::is_control) {
         let problem = "a key has 1 to 200 characters, none of them a control character: it makes the append safe to repeat".to_owned();
@@ -43,19 +55,26 @@ pub(crate) async fn append(inner: &Inner, context: &CallContext, request: Append
         quarantined: Vec::new(),
         resolved: Vec::new(),
     };
-    let committed = inner.appender.commit(batch).await.map_err(|error| match error {
-        WarehouseError::IdempotencyKeyReused { .. } => WarehouseError::IdempotencyKeyReused { key: key.clone() },
-        error => error,
-    })?;
-    if !committed.repeated {
-        inner.importer.replay_after_append(&request.dataset, context.caller_id());
+    Ok(BegunAppend { begun: inner.appender.begin_commit(batch), key: request.idempotency_key, dataset: request.dataset })
+}
+
+impl BegunAppend {
+    pub(crate) async fn end(self, inner: &Inner, context: &CallContext) -> Result<AppendResponse, WarehouseError> {
+        let BegunAppend { key, dataset, begun } = self;
+        let committed = inner.appender.end_commit(begun).await.map_err(|error| match error {
+            WarehouseError::IdempotencyKeyReused { .. } => WarehouseError::IdempotencyKeyReused { key },
+            error => error,
+        })?;
+        if !committed.repeated {
+            inner.importer.replay_after_append(&dataset, context.caller_id());
+        }
+        Ok(AppendResponse { snapshot_id: committed.snapshot_id, rows: i64::try_from(committed.rows).unwrap_or(i64::MAX), repeated_batch: committed.repeated })
     }
-    Ok(AppendResponse { snapshot_id: committed.snapshot_id, rows: i64::try_from(committed.rows).unwrap_or(i64::MAX), repeated_batch: committed.repeated })
 }
 
 /// What the rows of a request take while they wait.
 pub(crate) fn bytes(request: &AppendRequest) -> usize {
-    request.ipc.len() + typed_rows::bytes(&request.rows)
+    request.ipc.len() + request.rows_json.len()
 }
 
 /// Whose key it is: the deployment's when a plugin acts, whoever called it.

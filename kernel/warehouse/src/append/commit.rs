@@ -1,8 +1,8 @@
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::{
-    Appender, Batch, Change, Committed, Known, keys,
-    waiting::WaitingBatch,
+    Appender, Batch, Committed, Known, keys,
+    waiting::{Answered, WaitingBatch},
     writes::{Counts, stage, with_hidden},
 };
 use crate::{
@@ -10,15 +10,20 @@ use crate::{
     lake::{LakeTransaction, Staged, TableName},
 };
 
-// Limit: batches of fewer rows wait for their turn with others. Their file costs a few milliseconds; that of a full chunk some hundreds.
-const WRITTEN_AHEAD_ROWS_MIN: usize = 20_000;
-
 /// A batch whose rows are written, as far as they can be before its turn.
 pub(crate) struct Prepared<'a> {
-    appender: &'a Appender,
+    appender: &'a Arc<Appender>,
     batch: Batch,
     /// Its rows in their file, if they are many, and since when.
     written: Option<(Staged<'a>, i64)>,
+}
+
+/// A batch that is on its way to its commit.
+pub(crate) enum Begun {
+    /// It has its place among those that wait.
+    Waits(Answered),
+    /// Its rows are not written yet.
+    Large(Box<Batch>),
 }
 
 /// What became of each batch of a commit.
@@ -29,21 +34,40 @@ impl Appender {
     ///
     /// # Errors
     /// IDEMPOTENCY_KEY_REUSED when the key came with other content.
-    pub(crate) async fn commit(&self, batch: Batch) -> Result<Committed, WarehouseError> {
-        self.prepare(batch).await?.commit().await
+    pub(crate) async fn commit(self: &Arc<Self>, batch: Batch) -> Result<Committed, WarehouseError> {
+        self.end_commit(self.begin_commit(batch)).await
+    }
+
+    /// The first half of [`Appender::commit`]: of two batches that change the same rows, the one that is begun first is committed first.
+    pub(crate) fn begin_commit(self: &Arc<Self>, batch: Batch) -> Begun {
+        if batch.is_large() {
+            return Begun::Large(Box::new(batch));
+        }
+        Begun::Waits(self.wait_for_turn(batch))
+    }
+
+    /// Whoever has the turn takes all that wait with it. In a task of its own: those who wait may go away, and their batches are not theirs alone.
+    fn wait_for_turn(self: &Arc<Self>, batch: Batch) -> Answered {
+        let (answered, appender) = (self.waiting.add(batch), self.clone());
+        tokio::spawn(async move { appender.commit_waiting().await });
+        answered
+    }
+
+    pub(crate) async fn end_commit(self: &Arc<Self>, begun: Begun) -> Result<Committed, WarehouseError> {
+        match begun {
+            Begun::Waits(answered) => answer_of(answered).await,
+            Begun::Large(batch) => self.prepare(*batch).await?.commit().await,
+        }
     }
 
     /// Writes the rows of a batch that only adds, so that several batches write at once and only their commits wait for each other.
-    pub(crate) async fn prepare(&self, batch: Batch) -> Result<Prepared<'_>, WarehouseError> {
+    pub(crate) async fn prepare(self: &Arc<Self>, batch: Batch) -> Result<Prepared<'_>, WarehouseError> {
         let table = TableName::dataset(&batch.dataset.name);
-        let rows = match &batch.change {
-            Change::Add { rows, .. } if batch.only_adds() && rows.num_rows() >= WRITTEN_AHEAD_ROWS_MIN => rows,
-            _ => return Ok(Prepared { appender: self, batch, written: None }),
-        };
+        let rows = batch.change.rows().filter(|_| batch.is_large());
         // The first rows make their table, which two may not do at once.
-        if !self.lake.is_there(&table) || self.known(&batch.key).await?.is_some() {
+        let (Some(rows), true, None) = (rows, self.lake.is_there(&table), self.known(&batch.key).await?) else {
             return Ok(Prepared { appender: self, batch, written: None });
-        }
+        };
         let (schema, now, mut staged) = (batch.dataset.table_schema(), self.clock.now_micros(), self.lake.stage());
         staged.append(&table, &schema, &[with_hidden(&schema, rows, &batch, now)?]).await?;
         Ok(Prepared { appender: self, batch, written: Some((staged, now)) })
@@ -57,22 +81,17 @@ impl Appender {
         }
     }
 
-    /// Waits until the batch is committed, by whoever has the turn: it takes all that wait with it.
-    async fn commit_in_turn(&self, batch: Batch) -> Result<Committed, WarehouseError> {
-        let mut answered = self.waiting.add(batch);
-        loop {
-            let turn = tokio::select! {
-                biased;
-                answer = &mut answered => return answer.unwrap_or_else(|_| Err(WarehouseError::broken("the commit that took this batch ended without an answer"))),
-                turn = self.lake.begin() => turn,
-            };
-            self.commit_waiting(turn).await;
-        }
+    async fn commit_in_turn(self: &Arc<Self>, batch: Batch) -> Result<Committed, WarehouseError> {
+        answer_of(self.wait_for_turn(batch)).await
     }
 
-    /// Commits what waits as far as one commit can hold it, and answers those who wait for it.
-    async fn commit_waiting(&self, turn: Result<LakeTransaction<'_>, WarehouseError>) {
+    /// Waits for the turn, commits what waits then as far as one commit can hold it, and answers those who wait for it.
+    async fn commit_waiting(&self) {
+        let turn = self.lake.begin().await;
         let taken = self.waiting.take();
+        if taken.is_empty() {
+            return;
+        }
         let batches: Vec<&Batch> = taken.iter().map(|waiting| &waiting.batch).collect();
         match self.commit_in(turn, &batches).await {
             Ok(committed) => taken.into_iter().zip(committed).for_each(|(waiting, committed)| waiting.answer(committed)),
@@ -141,11 +160,19 @@ impl Prepared<'_> {
     /// IDEMPOTENCY_KEY_REUSED when the key came with other content.
     pub(crate) async fn commit(self) -> Result<Committed, WarehouseError> {
         let Prepared { appender, batch, written } = self;
-        match written {
-            Some((staged, now)) => appender.commit_together(staged.begin().await?, &[&batch], Some(now)).await.and_then(only),
-            None => appender.commit_in_turn(batch).await,
+        if let Some((staged, now)) = written {
+            let transaction = staged.begin().await?;
+            // A column may have come to the table since; a file without it would take it away again.
+            if transaction.is_whole(&TableName::dataset(&batch.dataset.name), &batch.dataset.table_schema()) {
+                return appender.commit_together(transaction, &[&batch], Some(now)).await.and_then(only);
+            }
         }
+        appender.commit_in_turn(batch).await
     }
+}
+
+async fn answer_of(answered: Answered) -> Result<Committed, WarehouseError> {
+    answered.await.unwrap_or_else(|_| Err(WarehouseError::broken("the commit that took this batch ended without an answer")))
 }
 
 /// The answer of a commit of one batch.
@@ -167,14 +194,14 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::sync::Arc;
 
-    use arrow_array::{Int64Array, RecordBatch, StringArray};
-    use futures::future::{BoxFuture, FutureExt, join_all};
+    use arrow_array::{Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+    use futures::future::join_all;
     use kernel_base::Clock;
     use tempfile::TempDir;
 
     use super::*;
     use crate::{
-        append::{Settled, Source, incoming::declared_schema},
+        append::{Change, Settled, Source, incoming::declared_schema},
         contract::DatasetContract,
         lake::Lake,
     };
@@ -182,13 +209,17 @@ mod tests {
     const CITY: &str = "440600";
 
     fn contract(name: &str, mode: &str) -> Arc<DatasetContract> {
+        contract_with(name, mode, "")
+    }
+
+    fn contract_with(name: &str, mode: &str, more: &str) -> Arc<DatasetContract> {
         let revision = if mode == "latest" { "  - {name: revision, type: integer, nullable: false, class: internal, meaning: m}\n" } else { "" };
         let columns = "  - {name: city, type: text, nullable: false, class: public, meaning: m}
   - {name: id, type: text, nullable: false, class: internal, meaning: m}
   - {name: number, type: integer, nullable: false, class: internal, meaning: m}
 ";
         let head = format!("name: {name}\npurpose: p\nowner: o\nmode: {mode}\nvisibility: city\nkey: [id]\ncolumns:\n");
-        Arc::new(DatasetContract::read("test.yaml", &format!("{head}{columns}{revision}")).unwrap())
+        Arc::new(DatasetContract::read("test.yaml", &format!("{head}{columns}{revision}{more}")).unwrap())
     }
 
     /// Rows with one id and these numbers.
@@ -198,7 +229,8 @@ mod tests {
         let mut columns: Vec<arrow_array::ArrayRef> =
             vec![Arc::new(StringArray::from(vec![CITY; rows])), Arc::new(StringArray::from(vec![id; rows])), Arc::new(Int64Array::from(numbers.to_vec()))];
         if schema.fields().len() == 4 {
-            columns.push(Arc::new(Int64Array::from(vec![0; rows])));
+            // The revision, or a column of a later contract.
+            columns.push(Arc::new(Int64Array::from(numbers.to_vec())));
         }
         Batch {
             key: key.to_owned(),
@@ -222,20 +254,16 @@ mod tests {
         }
     }
 
-    async fn open(dir: &TempDir) -> Appender {
-        Appender::open(Arc::new(Lake::open(dir.path()).await.unwrap()), Clock::set_to(0)).await.unwrap()
+    async fn open(dir: &TempDir) -> Arc<Appender> {
+        Arc::new(Appender::open(Arc::new(Lake::open(dir.path()).await.unwrap()), Clock::set_to(0)).await.unwrap())
     }
 
     /// Has the batches wait in this order while another commit has the turn.
-    async fn all_at_once(appender: &Appender, batches: Vec<Batch>) -> Vec<Result<Committed, WarehouseError>> {
+    async fn all_at_once(appender: &Arc<Appender>, batches: Vec<Batch>) -> Vec<Result<Committed, WarehouseError>> {
         let turn = appender.lake.begin().await.unwrap();
-        let waiting = batches.into_iter().map(|batch| appender.commit(batch).map(Some).boxed());
-        let ended: BoxFuture<'_, Option<_>> = async move {
-            drop(turn);
-            None
-        }
-        .boxed();
-        join_all(waiting.chain([ended])).await.into_iter().flatten().collect()
+        let begun: Vec<Begun> = batches.into_iter().map(|batch| appender.begin_commit(batch)).collect();
+        drop(turn);
+        join_all(begun.into_iter().map(|begun| appender.end_commit(begun))).await
     }
 
     async fn numbers(appender: &Appender, dataset: &str, column: &str) -> Vec<i64> {
@@ -274,6 +302,28 @@ mod tests {
         let appender = open(&dir).await;
         let again = appender.commit(batch(&visit, "b", "v", &[3])).await.unwrap();
         assert_eq!((again.snapshot_id, again.repeated), (first, true));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_of_an_earlier_contract_leave_the_columns_of_a_later_one_as_they_are() {
+        let dir = TempDir::new().unwrap();
+        let appender = open(&dir).await;
+        let old = contract("visit", "append");
+        let new = contract_with("visit", "append", "  - {name: note, type: integer, nullable: true, class: internal, meaning: m}\n");
+        appender.commit(batch(&old, "first", "v", &[1])).await.unwrap();
+        let large = batch(&old, "large", "v", &vec![7; 20_000]);
+        let prepared = appender.prepare(large).await.unwrap();
+        assert!(prepared.written.is_some());
+        appender.lake.reconcile(&new.tables()).await.unwrap();
+        let batches = vec![batch(&old, "a", "v", &[2]), batch(&new, "b", "v", &[3]), batch(&old, "c", "v", &[4])];
+        assert!(all_at_once(&appender, batches).await.iter().all(Result::is_ok));
+        appender.commit(batch(&old, "d", "v", &[5])).await.unwrap();
+        prepared.commit().await.unwrap();
+        appender.commit(batch(&new, "e", "v", &[6])).await.unwrap();
+        let rows = appender.lake.rows(appender.lake.newest(), &TableName::dataset("visit"), None, &["number", "note"]).await.unwrap();
+        let notes: Vec<i64> = rows.iter().flat_map(|rows| rows.column(1).as_primitive::<Int64Type>().iter().flatten().collect::<Vec<_>>()).collect();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_006);
+        assert_eq!(notes.iter().sum::<i64>(), 9, "those of the rows that had them: {notes:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

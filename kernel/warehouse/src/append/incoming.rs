@@ -17,7 +17,7 @@ use backplane_proto::ingest::v1::AppendRequest;
 use datafusion::arrow::buffer::Buffer;
 use kernel_base::City;
 
-use super::typed_rows;
+use super::json_rows;
 use crate::{
     contract::{CITY, ColumnContract, ColumnType, DatasetContract, Mode, REVISION, Visibility},
     day::shanghai_day,
@@ -29,23 +29,18 @@ pub(crate) const IPC_BYTES_MAX: usize = 16 << 20;
 // Limit: rows of an append. 16 MiB of real rows are far fewer; a batch can claim any number of rows without data.
 const ROWS_MAX: usize = 1_000_000;
 
-/// The rows of an append, see [`read`]. They come as an Arrow stream or as plain objects.
+/// The rows of an append in the declared columns, in whichever of the two forms they come.
 ///
 /// # Errors
-/// FIELD_INVALID when they come as both, ROWS_INVALID with row and column.
+/// FIELD_INVALID when they come in both, ROWS_INVALID with row and column.
 pub(crate) fn rows(contract: &DatasetContract, city: City, request: &AppendRequest) -> Result<RecordBatch, WarehouseError> {
-    match (request.ipc.is_empty(), request.rows.as_slice()) {
-        (_, []) => read(contract, city, &request.ipc),
-        (true, rows) if rows.len() > ROWS_MAX => Err(too_many_rows()),
-        (true, rows) => conform(contract, city, &typed_rows::read(contract, rows)?),
+    match (request.ipc.is_empty(), request.rows_json.as_str()) {
+        (_, "") => read(contract, city, &request.ipc),
+        (true, text) => conform(contract, city, &json_rows::read(contract, text, ROWS_MAX)?),
         (false, _) => {
-            Err(WarehouseError::FieldInvalid { field: "rows", problem: "the request has `ipc` too: send the rows in one of the two forms".to_owned() })
+            Err(WarehouseError::FieldInvalid { field: "rows_json", problem: "the request has `ipc` too: send the rows in one of the two forms".to_owned() })
         }
     }
-}
-
-fn too_many_rows() -> WarehouseError {
-    WarehouseError::rows(format!("more than {ROWS_MAX} rows: send several appends with keys of their own"))
 }
 
 /// Reads an Arrow IPC stream from outside into the declared columns of a dataset, in their order, with `city` stamped and `day` derived.
@@ -73,7 +68,7 @@ fn decode(ipc: &[u8]) -> Result<Option<RecordBatch>, WarehouseError> {
     while let Some(batch) = decoder.decode(&mut rest).map_err(unreadable)? {
         rows += batch.num_rows();
         if rows > ROWS_MAX {
-            return Err(too_many_rows());
+            return Err(WarehouseError::rows(format!("more than {ROWS_MAX} rows: send several appends with keys of their own")));
         }
         batches.push(batch);
     }
@@ -143,7 +138,8 @@ fn conform_column(contract: &DatasetContract, column: &ColumnContract, city: Cit
     let array = match (column.name.as_str(), sent) {
         (CITY, sent) => stamp_city(contract, city, batch.num_rows(), sent)?,
         (REVISION, _) if contract.mode == Mode::Latest => Arc::new(Int64Array::from_value(0, batch.num_rows())),
-        ("day", None) => derive_day(contract, batch)?,
+        // A day that may be null is derived where it can be.
+        ("day", None) if !column.nullable || batch.column_by_name("at").is_some() => derive_day(contract, batch)?,
         (_, Some(sent)) => converted(column, sent)?,
         (_, None) if column.nullable => arrow_array::new_null_array(&column.column_type.arrow(), batch.num_rows()),
         (name, None) => {

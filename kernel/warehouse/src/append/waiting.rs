@@ -17,6 +17,9 @@ const ROWS_MAX: usize = 50_000;
 #[derive(Default)]
 pub(super) struct WaitingBatches(Mutex<VecDeque<WaitingBatch>>);
 
+/// Gives what became of a batch, unless the commit that took it broke.
+pub(crate) type Answered = oneshot::Receiver<Result<Committed, WarehouseError>>;
+
 pub(super) struct WaitingBatch {
     pub(super) batch: Batch,
     answer: oneshot::Sender<Result<Committed, WarehouseError>>,
@@ -30,7 +33,7 @@ impl WaitingBatch {
 }
 
 impl WaitingBatches {
-    pub(super) fn add(&self, batch: Batch) -> oneshot::Receiver<Result<Committed, WarehouseError>> {
+    pub(super) fn add(&self, batch: Batch) -> Answered {
         let (answer, answered) = oneshot::channel();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(WaitingBatch { batch, answer });
         answered

@@ -45,6 +45,10 @@ impl Writes {
         }
         match self.0.iter_mut().find(|there| there.table == write.table) {
             Some(there) => {
+                // The contract may have been revised between them, by columns at its end.
+                if there.schema.fields().len() < write.schema.fields().len() {
+                    there.schema = write.schema;
+                }
                 there.added.extend(write.added);
                 there.leaves = there.leaves.take().into_iter().chain(write.leaves).reduce(Expr::or);
             }

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, new_null_array};
 use arrow_schema::SchemaRef;
 use datafusion::{common::DFSchema, logical_expr::Expr, physical_expr::PhysicalExpr, prelude::SessionContext};
 use datafusion_ducklake::{DeleteFileEntry, DuckLakeError, DuckLakeTable, DuckLakeWriteOptions, DuckLakeWriteTransaction, WriteMode};
@@ -66,9 +66,26 @@ impl<'a> LakeTransaction<'a> {
         self.lake.rows(self.base, table, Some(condition), columns).await
     }
 
-    /// Adds rows to a table, as a Parquet file.
+    /// Adds rows to a table, as a Parquet file. Columns that came to the table since their contract was looked up are null in them.
     pub(crate) async fn append(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(), WarehouseError> {
-        self.staged.append(table, schema, rows).await
+        let (schema, rows) = self.in_all_columns(table, schema, rows)?;
+        self.staged.append(table, &schema, &rows).await
+    }
+
+    /// Whether rows of this schema have all columns of the table.
+    pub(crate) fn is_whole(&self, table: &TableName, schema: &SchemaRef) -> bool {
+        self.lake.all_columns(table, schema).fields().len() == schema.fields().len()
+    }
+
+    fn in_all_columns(&self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
+        let all = self.lake.all_columns(table, schema);
+        self.lake.note_columns(table, &all);
+        let widened = |rows: &RecordBatch| {
+            let missing = all.fields().iter().skip(rows.num_columns()).map(|field| new_null_array(field.data_type(), rows.num_rows()));
+            RecordBatch::try_new(all.clone(), rows.columns().iter().cloned().chain(missing).collect()).map_err(WarehouseError::broken)
+        };
+        let rows = rows.iter().map(widened).collect::<Result<_, _>>()?;
+        Ok((all.clone(), rows))
     }
 
     /// Adds few rows to a table of the kernel's own, within the catalog.
@@ -99,14 +116,16 @@ impl<'a> LakeTransaction<'a> {
             .map_err(failed("writing the batch record"))
     }
 
-    /// Removes the rows that fit `removed` and adds others, in the same snapshot. The removal is a positional delete file beside each data file that holds such
+    /// Removes the rows that fit `removed` and adds others, in the same snapshot; columns as in [`LakeTransaction::append`]. The removal is a positional delete file beside each data file that holds such
     /// a row, cumulative with the one it had. Gives how many rows went.
     pub(crate) async fn replace(&mut self, table: &TableName, schema: &SchemaRef, rows: &[RecordBatch], removed: Expr) -> Result<u64, WarehouseError> {
+        let (schema, rows) = self.in_all_columns(table, schema, rows)?;
         let (deletes, count) = self.deletes(table, removed).await?;
         if !deletes.is_empty() || rows.iter().any(|batch| batch.num_rows() > 0) {
             self.staged.tables.push(table.clone());
         }
-        let staged = self.staged.staged.stage_write_with_deletes(&table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows), &deletes, &[]).await;
+        let staged =
+            self.staged.staged.stage_write_with_deletes(&table.schema, &table.name, &schema, WriteMode::Append, &in_slices(&rows), &deletes, &[]).await;
         staged.map_err(failed("replacing rows"))?;
         Ok(count)
     }

@@ -40,9 +40,11 @@ fn flags_of_environment() -> Option<Vec<String>> {
 fn places(cargo_toml: &Path, target: Option<PathBuf>) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let metadata = metadata(cargo_toml)?;
     let local = metadata.packages.into_iter().filter(|package| package.source.is_none());
-    let folders = local.filter_map(|package| Some((package.manifest_path.parent()?.to_owned(), format!("/{}", package.name))));
+    // Paths of the workspace itself are relative. Flags that named it would have every dependency compiled anew for each plugin that shares a target folder.
+    let beside = local.filter(|package| !package.manifest_path.starts_with(&metadata.workspace_root));
+    let folders = beside.filter_map(|package| Some((package.manifest_path.parent()?.to_owned(), format!("/{}", package.name))));
     let folders: Vec<(PathBuf, String)> = folders.collect();
-    // One folder that holds them all gives the workspaces of a checkout the same flags, and dependencies that are compiled once for them.
+    // One folder that holds them all gives the users of one SDK the same flags, and dependencies that are compiled once for them.
     let mut places = match common_folder(folders.iter().map(|(folder, _)| folder.as_path())) {
         Some(checkout) => vec![(checkout, "/source".to_owned())],
         None => folders,
@@ -79,6 +81,7 @@ fn metadata(cargo_toml: &Path) -> anyhow::Result<Metadata> {
 #[derive(Deserialize)]
 struct Metadata {
     target_directory: PathBuf,
+    workspace_root: PathBuf,
     packages: Vec<Package>,
 }
 
