@@ -9,7 +9,7 @@ use std::{
 };
 
 use backplane_proto::warehouse::v1::QueryRequest;
-use backplane_tests::{FOSHAN, Kernel, excerpt, portal_traffic};
+use backplane_tests::{FOSHAN, Kernel, binary, excerpt, portal_traffic};
 use serde_json::Value;
 
 use crate::{
@@ -55,7 +55,7 @@ async fn a_backup_of_a_kernel_at_work_is_one_snapshot_and_starts_again_elsewhere
     };
     let back_up = async {
         let arguments = ["backup", text(&to), "--dir", text(kernel.dir()), "--json"].map(str::to_owned);
-        let printed = tokio::task::spawn_blocking(move || Command::new(backplane_tests::binary()).args(arguments).output().unwrap()).await.unwrap();
+        let printed = tokio::task::spawn_blocking(move || Command::new(binary()).args(arguments).output().unwrap()).await.unwrap();
         is_done.store(true, Ordering::SeqCst);
         assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
         serde_json::from_slice::<Value>(&printed.stdout).unwrap()
@@ -135,4 +135,49 @@ async fn nothing_is_overwritten_and_a_damaged_backup_is_refused_by_the_file() {
     let refused = kernel.cli_err(&["backup", text(&folder.path().join("second")), "--dir", text(&dir)]);
     assert!(refused.contains(&file) && refused.contains("has 100 bytes and the catalog says"), "{refused}");
     assert!(!folder.path().join("second").exists() && !folder.path().join("second.partial").exists());
+}
+
+/// Starts a kernel where none can start, and gives what it says.
+fn refusal(dir: &Path) -> String {
+    let output = Command::new(binary()).args(["serve", "--listen", "127.0.0.1:0", "--dir", text(dir)]).output().unwrap();
+    assert!(!output.status.success(), "it started: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_damaged_keeps_a_kernel_from_starting_and_a_backup_mends_it() {
+    let kernel = Kernel::start().await;
+    kernel.cli_ok(&["feed", "import", "portal.access", text(&excerpt()), "--city", FOSHAN]);
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    kernel.cli_ok(&["backup", text(&backup), "--dir", text(kernel.dir())]);
+    let sums = fs::read_to_string(backup.join("SHA256SUMS")).unwrap();
+    let data = sums.lines().find_map(|line| line.split_once("  ").map(|(_, path)| path)).unwrap();
+    let dir = folder.path().join("kernel");
+    kernel.cli_ok(&["restore", text(&backup), "--dir", text(&dir)]);
+
+    // A file that was cut off, and one that is gone; that of the backup in its place is enough.
+    let file = dir.join(data);
+    fs::File::options().write(true).open(&file).unwrap().set_len(100).unwrap();
+    let said = refusal(&dir);
+    assert!(said.contains(data) && said.contains("has 100 bytes") && said.contains("put the one of a backup in its place"), "{said}");
+    fs::remove_file(&file).unwrap();
+    let said = refusal(&dir);
+    assert!(said.contains(data) && said.contains("cannot be read"), "{said}");
+    fs::copy(backup.join(data), &file).unwrap();
+
+    // Pages of either database that were overwritten, the first and the last, and a tail that is gone.
+    for database in ["warehouse/catalog.db", "rows.db"] {
+        let whole = fs::read(backup.join(database)).unwrap();
+        let last = whole.len() - 4_096;
+        let overwritten = |at: usize| [&whole[..at], &[0x5a; 4_096], &whole[at + 4_096..]].concat();
+        for damaged in [overwritten(0), overwritten(last), whole[..last].to_vec()] {
+            fs::write(dir.join(database), damaged).unwrap();
+            let said = refusal(&dir);
+            assert!(said.contains(database) && said.contains("backplane restore"), "{said}");
+        }
+        fs::write(dir.join(database), whole).unwrap();
+    }
+    let mended = Kernel::start_in(folder, &dir, &kernel.token).await;
+    assert_eq!(events_at(&mended, 0).await, events_at(&kernel, 0).await);
 }

@@ -13,15 +13,22 @@ use sqlx::{
 /// `synchronous = FULL`, which a file cannot remember, is what SQLite starts every connection with.
 ///
 /// # Errors
-/// When the file cannot be made or is no SQLite database.
+/// When the file cannot be made, is no SQLite database or is a damaged one.
 pub async fn prepare_catalog_file(path: &Path) -> Result<(), CatalogFileError> {
     let failed = |source| CatalogFileError { path: path.display().to_string(), source };
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    refuse_damaged(&mut connection).await.map_err(failed)?;
     // A file that was just named has its header written by the first statement that needs it.
     sqlx::query("PRAGMA user_version").execute(&mut connection).await.map_err(failed)?;
     number_files_once(&mut connection).await.map_err(failed)?;
     connection.close().await.map_err(failed)
+}
+
+/// Reads every page of a database: half of one would be found by some query, or by a commit that makes it worse.
+pub(crate) async fn refuse_damaged(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    if found == "ok" { Ok(()) } else { Err(sqlx::Error::Protocol(format!("it is damaged: {found}"))) }
 }
 
 /// The table of data files as the library makes it, but an id is never given twice: a merge takes the newest files out of the catalog, and whoever lists files
@@ -163,7 +170,10 @@ pub async fn newest_snapshot_time(path: &Path) -> Result<Option<SystemTime>, Cat
 
 /// The catalog's file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the catalog {path} cannot be opened: check that the folder exists, that this user may write it and that no other program made the file")]
+#[error(
+    "the catalog {path} cannot be opened: check that the folder exists, that this user may write it and that no other program made the file; what is \
+     damaged can be had from a backup ('backplane restore')"
+)]
 pub struct CatalogFileError {
     path: String,
     source: sqlx::Error,

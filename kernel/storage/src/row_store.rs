@@ -1,7 +1,9 @@
 use std::{path::Path, time::Duration};
 
 use kernel_base::{Code, Fault, Reason};
-use sqlx::{AnyPool, Executor, any::AnyPoolOptions};
+use sqlx::{AnyPool, Connection, Executor, SqliteConnection, any::AnyPoolOptions, sqlite::SqliteConnectOptions};
+
+use crate::catalog_file::refuse_damaged;
 
 // Limit: connections. SQLite has one writer anyway; readers beyond the cores only queue.
 const CONNECTIONS_MAX: u32 = 4;
@@ -22,6 +24,9 @@ impl RowStore {
     /// When the file cannot be opened or a migration fails; the message names the file.
     pub async fn open(file: &Path) -> Result<RowStore, StorageError> {
         let opening = |source| StorageError::Open { file: file.display().to_string(), source };
+        let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file).create_if_missing(true)).await.map_err(opening)?;
+        refuse_damaged(&mut connection).await.map_err(opening)?;
+        connection.close().await.map_err(opening)?;
         let store = RowStore::connect(&format!("sqlite:{}?mode=rwc", file.display()), CONNECTIONS_MAX).await.map_err(opening)?;
         store.migrate().await.map_err(|source| opening(source.into()))?;
         Ok(store)
@@ -72,7 +77,7 @@ impl RowStore {
 /// The database failed. Rows that break a rule of the schema are reported by the functions themselves, not by this.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    #[error("cannot open the row store {file}")]
+    #[error("cannot open the row store {file}: check that this user may write it; what is damaged can be had from a backup ('backplane restore')")]
     Open { file: String, source: sqlx::Error },
     #[error("the row store failed")]
     Sql(#[from] sqlx::Error),

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use datafusion::{catalog::TableProvider, logical_expr::Expr};
 use kernel_base::{City, Clock};
 
@@ -90,6 +90,12 @@ impl Batch {
     /// Rows that come, as far as the batch holds them.
     fn rows(&self) -> usize {
         self.change.rows().map_or(0, RecordBatch::num_rows)
+    }
+
+    /// What those take.
+    fn bytes(&self) -> usize {
+        let columns = self.change.rows().into_iter().flat_map(RecordBatch::columns);
+        columns.filter_map(|column| column.to_data().get_slice_memory_size().ok()).sum()
     }
 
     /// What was read of the file: rows, those that were left out among them, and what went to quarantine.

@@ -73,6 +73,10 @@ pub enum WarehouseError {
     InDoubt,
     #[error("the warehouse is closing: send the call again when the kernel is back")]
     Closing,
+    #[error(
+        "the data file {file} {problem}: put the one of a backup in its place, which has it under the same path, or restore a whole backup ('backplane restore')"
+    )]
+    DataFileDamaged { file: String, problem: String },
     #[error("the storage of the warehouse failed: {doing}")]
     Storage { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the warehouse broke a rule of its own: {problem}")]
@@ -129,6 +133,7 @@ impl Fault for WarehouseError {
             E::FileTooBad { .. } | E::ContractBreaks { .. } => Code::FailedPrecondition,
             E::RevisionConflict { .. } => Code::Aborted,
             E::Closing | E::InDoubt => Code::Unavailable,
+            E::DataFileDamaged { .. } => Code::DataLoss,
             E::Storage { .. } | E::Broken { .. } => Code::Internal,
         }
     }
@@ -159,7 +164,7 @@ impl Fault for WarehouseError {
             E::FileRefused { .. } => Reason::FileRefused,
             E::FileTooBad { .. } => Reason::FileTooBad,
             E::Closing => Reason::ShuttingDown,
-            E::Storage { .. } | E::InDoubt => Reason::StorageFailed,
+            E::Storage { .. } | E::InDoubt | E::DataFileDamaged { .. } => Reason::StorageFailed,
             E::Broken { .. } => Reason::InternalFault,
         }
     }

@@ -35,12 +35,14 @@ use tokio::sync::Notify;
 
 use self::{
     commit::landed_all_the_same,
+    damage::refuse_damaged_files,
     held_metadata::HeldMetadata,
     opened::{Opened, Tables},
 };
 use crate::error::WarehouseError;
 
 mod commit;
+mod damage;
 mod held_metadata;
 mod keys;
 mod merging;
@@ -147,6 +149,7 @@ impl Lake {
         let connection = format!("sqlite:{}?mode=rwc", catalog.display());
         let metadata = Arc::new(SqliteMetadataWriter::new_with_init(&connection).await.map_err(failed("opening the catalog"))?);
         kernel_storage::complete_catalog_file(&catalog).await.map_err(unusable)?;
+        refuse_damaged_files(&catalog, &data).await?;
         // Set at every start, so that the folder may be moved.
         metadata.set_data_path(&path_text(data)?).map_err(failed("naming the data folder in the catalog"))?;
         let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);

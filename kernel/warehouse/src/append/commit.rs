@@ -63,9 +63,9 @@ impl Appender {
     /// Writes the rows of a batch that only adds, so that several batches write at once and only their commits wait for each other.
     pub(crate) async fn prepare(self: &Arc<Self>, batch: Batch) -> Result<Prepared<'_>, WarehouseError> {
         let table = TableName::dataset(&batch.dataset.name);
-        let rows = batch.change.rows().filter(|_| batch.is_large());
         // The first rows make their table, which two may not do at once.
-        let (Some(rows), true, None) = (rows, self.lake.is_there(&table), self.known(&batch.key).await?) else {
+        let is_ahead = batch.is_large() && self.lake.is_there(&table) && self.known(&batch.key).await?.is_none();
+        let Some(rows) = batch.change.rows().filter(|_| is_ahead) else {
             return Ok(Prepared { appender: self, batch, written: None });
         };
         let (schema, now, mut staged) = (batch.dataset.table_schema(), self.clock.now_micros(), self.lake.stage());
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_commit_holds_so_many_batches_and_rows_and_one_of_any_size() {
+    async fn a_commit_holds_so_many_batches_rows_and_bytes_and_one_batch_of_any_size() {
         let dir = TempDir::new().unwrap();
         let appender = open(&dir).await;
         let visit = contract("visit", "append");
@@ -371,6 +371,8 @@ mod tests {
         };
         assert_eq!(taken(&mut (0..150).map(|key| batch(&visit, &key.to_string(), "v", &[key]))), [64, 64, 22]);
         let many = |key: i64, rows: usize| batch(&visit, &key.to_string(), "v", &vec![key; rows]);
+        let wide = |key: i64| batch(&visit, &key.to_string(), &"x".repeat(6 << 20), &[key]);
+        assert_eq!(taken(&mut (0..5).map(wide)), [2, 2, 1]);
         assert_eq!(taken(&mut [many(0, 20_000), many(1, 20_000), many(2, 20_000), many(3, 60_000), many(4, 1)].into_iter()), [2, 1, 1, 1]);
     }
 }

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use super::{Batch, Committed};
 use crate::error::WarehouseError;
 
-// Limit: batches and rows of one commit. Their records stay in the catalog, and a batch waits no longer than it takes to write the rows of the others.
+// Limit: batches, rows and bytes of one commit. Their records stay in the catalog, and a batch waits no longer than it takes to write the rows of the others.
 const BATCHES_MAX: usize = 64;
 const ROWS_MAX: usize = 50_000;
+const BYTES_MAX: usize = 16 << 20;
 
 /// Batches that wait for their commit, in the order in which they came. While one commit is made the next ones gather, so that a commit costs its two syncs of the
 /// disk once for all of them.
@@ -54,6 +55,7 @@ impl WaitingBatches {
 struct Together {
     batches: usize,
     rows: usize,
+    bytes: usize,
     keys: HashSet<String>,
     added_to: HashSet<String>,
     /// Datasets that take no further batch of this commit: what changes rows that are there is alone on its dataset, and nothing overtakes one that was left.
@@ -63,8 +65,9 @@ struct Together {
 impl Together {
     fn takes(&mut self, batch: &Batch) -> bool {
         let dataset = &batch.dataset.name;
-        let (only_adds, rows) = (batch.only_adds(), batch.rows());
-        let has_room = self.batches == 0 || (self.batches < BATCHES_MAX && self.rows + rows <= ROWS_MAX);
+        let (only_adds, rows, bytes) = (batch.only_adds(), batch.rows(), batch.bytes());
+        let has_room = self.batches < BATCHES_MAX && self.rows + rows <= ROWS_MAX && self.bytes + bytes <= BYTES_MAX;
+        let has_room = has_room || self.batches == 0;
         let is_alone = only_adds || !self.added_to.contains(dataset);
         // The same key again is answered from what the first of them came to.
         let fits = has_room && is_alone && !self.closed.contains(dataset) && !self.keys.contains(&batch.key);
@@ -74,6 +77,7 @@ impl Together {
         if fits {
             self.batches += 1;
             self.rows += rows;
+            self.bytes += bytes;
             self.keys.insert(batch.key.clone());
             self.added_to.insert(dataset.clone());
         }

@@ -1,6 +1,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, atomic::Ordering},
+    thread,
 };
 
 use arrow_array::{RecordBatch, new_null_array};
@@ -163,6 +164,7 @@ impl<'a> LakeTransaction<'a> {
     /// Publishes all of it as one snapshot; when it returns, the snapshot is on disk and is the newest. `note` receives its id before anyone can read it.
     pub(crate) async fn commit(self, note: impl FnOnce(i64)) -> Result<Landed<'a>, WarehouseError> {
         let LakeTransaction { lake, staged: Staged { staged, tables, .. }, base, _one_at_a_time } = self;
+        let _panics = DoubtsPanics(lake);
         let snapshot = match staged.commit().await {
             Ok(written) => written.first().map_or(base, |first| first.snapshot_id),
             Err(error) => landed_all_the_same(lake, base, error)?,
@@ -174,6 +176,17 @@ impl<'a> LakeTransaction<'a> {
         lake.newest.store(snapshot, Ordering::SeqCst);
         lake.written.notify_one();
         Ok(Landed { snapshot_id: snapshot, _one_at_a_time })
+    }
+}
+
+/// Leaves the catalog in doubt when a panic ends the commit: it may have landed, and the keys of its batches are not known.
+struct DoubtsPanics<'a>(&'a Lake);
+
+impl Drop for DoubtsPanics<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.in_doubt.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -289,6 +302,16 @@ mod tests {
         transaction.append(&other, &schema, &[rows]).await.unwrap();
         let snapshot = transaction.commit(|_| ()).await.unwrap().snapshot_id;
         assert_eq!(lake.rows(snapshot, &other, None, &["number"]).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_commit_that_a_panic_ended_none_is_taken_until_a_start() {
+        let dir = TempDir::new().unwrap();
+        let lake = Arc::new(Lake::open(dir.path()).await.unwrap());
+        let committing = lake.clone();
+        let commit = async move { two_rows(&committing).await.commit(|_| panic!("injected")).await.map(|landed| landed.snapshot_id) };
+        assert!(tokio::spawn(commit).await.unwrap_err().is_panic());
+        assert!(matches!(lake.begin().await, Err(WarehouseError::InDoubt)));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,12 @@
-//! A catalog that fails in the middle of a commit: triggers refuse a statement.
+//! A catalog that fails in the middle of a commit, since triggers refuse a statement, and files that cannot be written.
 
+use backplane_proto::ingest::v1::AppendRequest;
+use futures::future::join_all;
 use sqlx::{Connection, SqliteConnection};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::kernel::{Kernel, city_caller, log_line};
+use crate::kernel::{Kernel, city_caller, interactions, log_line};
 
 const FEED: &str = "portal.access";
 const ROWS: &str = "select count(*) from interaction";
@@ -22,6 +24,44 @@ fn file(number: u32) -> (String, String) {
     let day = number % 28 + 1;
     let name = format!("portal.access.440600.2015{:02}{day:02}.log", number / 28 + 1);
     (name, format!("{}{}junk\n", log_line("1.1.1.1", number, "GET /a HTTP/1.1", 200), log_line("1.1.1.1", number, "GET /b HTTP/1.1", 200)))
+}
+
+/// Appends that are committed together: the folder of one dataset cannot be written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_whose_files_cannot_be_written_fails_alone() {
+    const APPENDS: usize = 40;
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let document = "name: other\npurpose: p\nowner: o\nmode: append\nvisibility: city\nkey: [id]\ncolumns:\n
+  - {name: city, type: text, nullable: false, class: public, meaning: m}
+  - {name: id, type: integer, nullable: false, class: internal, meaning: m}\n";
+    kernel.put_dataset(document, 0).await.unwrap();
+    let other = async |id: usize| {
+        let (dataset, rows_json) = ("other".to_owned(), format!("{{\"id\": {id}}}"));
+        let request = AppendRequest { dataset, rows_json, idempotency_key: format!("other-{id}"), ..AppendRequest::default() };
+        kernel.ingest(&foshan).append(request).await
+    };
+    let event = async |index: usize| kernel.append(&foshan, &format!("event-{index}"), &interactions(&format!("e{index}"), "/home", 1)).await;
+    other(0).await.unwrap();
+    event(0).await.unwrap();
+    let folder = kernel.settings.dir.join("data/main/other");
+    let aside = kernel.settings.dir.join("other");
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "no folder").unwrap();
+    let (others, events) = tokio::join!(join_all((1..APPENDS).map(other)), join_all((1..APPENDS).map(event)));
+    assert!(events.iter().all(Result::is_ok), "{events:?}");
+    for other in &others {
+        let status = other.as_ref().unwrap_err();
+        assert_eq!((status.code(), status.get_error_details().error_info().map(|info| info.reason.as_str())), (Code::Internal, Some("STORAGE_FAILED")));
+    }
+    assert_eq!(kernel.number(&foshan, ROWS).await as usize, APPENDS);
+
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    assert_eq!(kernel.number(&foshan, "select count(*) from other").await, 1, "nothing of what failed is there");
+    let again = join_all((1..APPENDS).map(other)).await;
+    assert!(again.iter().all(|answer| answer.as_ref().is_ok_and(|answer| !answer.get_ref().repeated_batch)));
+    assert_eq!(kernel.number(&foshan, "select count(*) from other").await as usize, APPENDS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
