@@ -129,8 +129,7 @@ struct Follower {
 impl Follower {
     fn new(kernel: Kernel) -> Follower {
         let repository = repository().canonicalize().unwrap();
-        // Inside of the checkout, where git ignores it and `make clean` removes it: `plugin new` looks for the SDK above, and below one checkout the plugins of all
-        // workspaces are compiled with the same paths, so that their dependencies are compiled once.
+        // Inside of the checkout, where git ignores it and `make clean` removes it: `plugin new` looks for the SDK above.
         let ignored = repository.join(".backplane");
         fs::create_dir_all(&ignored).unwrap();
         let checkout = tempfile::Builder::new().prefix("guide-").tempdir_in(ignored).unwrap();

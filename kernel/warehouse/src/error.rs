@@ -110,8 +110,9 @@ impl WarehouseError {
 fn place_of_rows(row: Option<usize>, column: Option<&str>) -> String {
     match (row, column) {
         (Some(row), Some(column)) => format!("row {row}, column '{column}': "),
+        (Some(row), None) => format!("row {row}: "),
         (None, Some(column)) => format!("column '{column}': "),
-        _ => String::new(),
+        (None, None) => String::new(),
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{
     Appender, Batch, Committed, Known, keys,
-    waiting::{Answered, WaitingBatch},
+    waiting::Answered,
     writes::{Counts, stage, with_hidden},
 };
 use crate::{
@@ -85,35 +85,35 @@ impl Appender {
         answer_of(self.wait_for_turn(batch)).await
     }
 
-    /// Waits for the turn, commits what waits then as far as one commit can hold it, and answers those who wait for it.
+    /// Waits for the turn, commits what waits then as far as one commit can hold it, and answers those who wait for it. Of a commit of several that failed each is
+    /// tried alone, by this turn and the next ones.
     async fn commit_waiting(&self) {
-        let turn = self.lake.begin().await;
-        let taken = self.waiting.take();
-        if taken.is_empty() {
-            return;
+        loop {
+            let turn = self.lake.begin().await;
+            let taken = self.waiting.take();
+            let batches: Vec<&Batch> = taken.iter().map(|waiting| &waiting.batch).collect();
+            let committed = match turn {
+                _ if batches.is_empty() => return,
+                Ok(transaction) => self.commit_together(transaction, &batches, None).await,
+                Err(refused) => Err(refused),
+            };
+            match committed {
+                Ok(committed) => {
+                    taken.into_iter().zip(committed).for_each(|(waiting, committed)| waiting.answer(committed));
+                    return;
+                }
+                Err(error) if taken.len() > 1 => {
+                    tracing::warn!(%error, batches = taken.len(), "a commit of several batches failed: each is tried alone");
+                    self.waiting.put_back(taken);
+                }
+                Err(error) => {
+                    if let Some(waiting) = taken.into_iter().next() {
+                        waiting.answer(Err(error));
+                    }
+                    return;
+                }
+            }
         }
-        let batches: Vec<&Batch> = taken.iter().map(|waiting| &waiting.batch).collect();
-        match self.commit_in(turn, &batches).await {
-            Ok(committed) => taken.into_iter().zip(committed).for_each(|(waiting, committed)| waiting.answer(committed)),
-            Err(error) => self.commit_one_by_one(taken, error).await,
-        }
-    }
-
-    /// Finds out which of the batches a commit failed for: what is wrong with one of them is not the others' fault.
-    async fn commit_one_by_one(&self, mut taken: Vec<WaitingBatch>, error: WarehouseError) {
-        if let [_] = taken.as_slice() {
-            taken.remove(0).answer(Err(error));
-            return;
-        }
-        tracing::warn!(%error, batches = taken.len(), "a commit of several batches failed: each is tried alone");
-        for waiting in taken {
-            let committed = self.commit_in(self.lake.begin().await, &[&waiting.batch]).await;
-            waiting.answer(committed.and_then(only));
-        }
-    }
-
-    async fn commit_in(&self, turn: Result<LakeTransaction<'_>, WarehouseError>, batches: &[&Batch]) -> Result<Answers, WarehouseError> {
-        self.commit_together(turn?, batches, None).await
     }
 
     /// Makes one snapshot of the batches, unless their keys were committed before. `written_at` when the transaction has the rows of the one batch already.
@@ -348,12 +348,16 @@ mod tests {
         if let Change::Add { rows, .. } = &mut broken.change {
             *rows = rows.project(&[0]).unwrap();
         }
-        let batches = vec![batch(&visit, "a", "v", &[1]), broken, batch(&visit, "first", "v", &[5]), batch(&visit, "b", "v", &[2])];
+        let phone = contract("phone", "latest");
+        let mut batches = vec![batch(&visit, "a", "v", &[1]), broken, batch(&visit, "first", "v", &[5]), batch(&visit, "b", "v", &[2])];
+        batches.extend((0..6).map(|number| batch(&phone, &format!("p{number}"), "p", &[number])));
         let committed = all_at_once(&appender, batches).await;
         assert!(matches!(&committed[1], Err(WarehouseError::Broken { .. })), "{:?}", committed[1]);
         assert!(matches!(&committed[2], Err(WarehouseError::IdempotencyKeyReused { key }) if key == "first"), "{:?}", committed[2]);
         assert!(committed[0].is_ok() && committed[3].is_ok(), "{committed:?}");
         assert_eq!(numbers(&appender, "visit", "number").await, [0, 1, 2]);
+        assert_eq!((numbers(&appender, "phone", "number").await, numbers(&appender, "phone", "revision").await), (vec![5], vec![6]), "none overtakes another");
+        assert!(appender.waiting.take().is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,56 +1,64 @@
-use std::collections::HashSet;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::{
-    contract::{ColumnContract, ColumnType, DatasetContract},
+    contract::{ColumnType, DatasetContract},
     day::day_number,
     error::WarehouseError,
     rows::{Cell, RowsBuilder},
 };
 
+/// The members of an object, as the texts that they are written as: whatever a caller nests is never built.
+type Members<'t> = BTreeMap<Cow<'t, str>, &'t RawValue>;
+
 /// Rows of a text of JSON objects, one a line, as columns of the contract's types: those that a row names, in the contract's order; a row that lacks one of them has
-/// null in it. Lines without a character are none.
+/// null in it. Blank lines are none.
 ///
 /// # Errors
 /// ROWS_INVALID with row and column.
 pub(super) fn read(contract: &DatasetContract, text: &str, rows_max: usize) -> Result<RecordBatch, WarehouseError> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(rows_max + 1).collect();
-    if lines.len() > rows_max {
-        return Err(WarehouseError::rows(format!("more than {rows_max} rows: send several appends with keys of their own")));
-    }
-    // A row at a time is held as objects; first the columns that there are.
-    let mut names = HashSet::new();
-    for (row, line) in lines.iter().enumerate() {
-        names.extend(object(row, line)?.into_iter().map(|(name, _)| name));
-    }
-    if let Some(name) = names.iter().find(|name| contract.column(name).is_none()) {
-        let row = lines.iter().position(|line| serde_json::from_str::<Map<String, Value>>(line).is_ok_and(|row| row.contains_key(name)));
-        let column = Some(name.chars().take(80).collect());
-        return Err(WarehouseError::RowsInvalid { row, column, problem: contract.no_such_column() });
-    }
-    let named: Vec<&ColumnContract> = contract.columns.iter().filter(|column| names.contains(&column.name)).collect();
-    if named.is_empty() {
-        return Err(WarehouseError::rows("the rows are empty objects: name columns in them"));
-    }
-    let fields: Vec<Field> = named.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), true)).collect();
+    let fields: Vec<Field> = contract.columns.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), true)).collect();
     let mut builder = RowsBuilder::new(Schema::new(fields).into())?;
-    for (row, line) in lines.iter().enumerate() {
-        let values = object(row, line)?;
-        let cells = named.iter().map(|column| {
-            let value = values.get(&column.name).unwrap_or(&Value::Null);
-            cell(column.column_type, value).map_err(|expected| WarehouseError::row(row, &column.name, format!("expected {expected}; found {}", shown(value))))
-        });
-        builder.push_cells(&cells.collect::<Result<Vec<_>, _>>()?)?;
+    let (mut named, mut cells) = (HashSet::new(), Vec::with_capacity(contract.columns.len()));
+    for (row, line) in text.lines().filter(|line| !line.trim().is_empty()).enumerate() {
+        if row == rows_max {
+            return Err(WarehouseError::rows(format!("more than {rows_max} rows: send several appends with keys of their own")));
+        }
+        let members = members(row, line)?;
+        if let Some(name) = members.keys().find(|name| contract.column(name).is_none()) {
+            return Err(WarehouseError::row(row, &name.chars().take(80).collect::<String>(), contract.no_such_column()));
+        }
+        cells.clear();
+        for (index, column) in contract.columns.iter().enumerate() {
+            let Some(value) = members.get(column.name.as_str()).map(|value| value.get()) else {
+                cells.push(Cell::Null);
+                continue;
+            };
+            named.insert(index);
+            cells.push(
+                cell(column.column_type, value)
+                    .map_err(|expected| WarehouseError::row(row, &column.name, format!("expected {expected}; found {}", shown(value))))?,
+            );
+        }
+        builder.push_cells(&cells)?;
     }
-    builder.finish()
+    let named: Vec<usize> = (0..contract.columns.len()).filter(|index| named.contains(index)).collect();
+    if named.is_empty() {
+        return Err(WarehouseError::rows("the rows name no column: send objects with members"));
+    }
+    builder.finish()?.project(&named).map_err(WarehouseError::broken)
 }
 
-fn object(row: usize, line: &str) -> Result<Map<String, Value>, WarehouseError> {
+fn members(row: usize, line: &str) -> Result<Members<'_>, WarehouseError> {
     serde_json::from_str(line).map_err(|error| {
-        let problem = format!("row {row}: expected a line with one JSON object, such as {{\"id\": \"a\"}}; {error}");
+        let problem = format!("expected a line with one JSON object, such as {{\"id\": \"a\"}}; {error}");
         WarehouseError::RowsInvalid { row: Some(row), column: None, problem }
     })
 }
@@ -59,21 +67,30 @@ fn object(row: usize, line: &str) -> Result<Map<String, Value>, WarehouseError> 
 ///
 /// # Errors
 /// What was expected.
-fn cell(column_type: ColumnType, value: &Value) -> Result<Cell<'_>, &'static str> {
-    if value.is_null() {
+fn cell(column_type: ColumnType, value: &str) -> Result<Cell<'_>, &'static str> {
+    if value == "null" {
         return Ok(Cell::Null);
     }
     match column_type {
-        ColumnType::Text => value.as_str().map(Cell::from).ok_or("text"),
-        ColumnType::Integer => value.as_i64().map(Cell::Integer).ok_or("a whole number of 64 bits"),
-        ColumnType::Real => value.as_f64().filter(|number| number.is_finite()).map(Cell::Real).ok_or("a number"),
-        ColumnType::Boolean => value.as_bool().map(Cell::Boolean).ok_or("true or false"),
+        ColumnType::Text => text(value).map(Cell::Text).ok_or("text"),
+        ColumnType::Integer => exact(value).map(Cell::Integer).ok_or("a whole number of 64 bits"),
+        ColumnType::Real => exact(value).map(Cell::Real).ok_or("a number"),
+        ColumnType::Boolean => exact(value).map(Cell::Boolean).ok_or("true or false"),
         ColumnType::Instant => {
-            let instant = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let instant = text(value).and_then(|text| text.parse::<jiff::Timestamp>().ok());
             instant.map(|instant| Cell::Instant(instant.as_microsecond())).ok_or("an instant with its offset, such as 2026-03-31T09:00:00+08:00")
         }
-        ColumnType::Day => value.as_str().and_then(day).map(Cell::Day).ok_or("a day such as 2026-03-31"),
+        ColumnType::Day => text(value).and_then(|text| day(&text)).map(Cell::Day).ok_or("a day such as 2026-03-31"),
     }
+}
+
+fn exact<'t, T: Deserialize<'t>>(value: &'t str) -> Option<T> {
+    serde_json::from_str(value).ok()
+}
+
+/// Borrowed where nothing in it is escaped.
+fn text(value: &str) -> Option<Cow<'_, str>> {
+    exact::<&str>(value).map(Cow::Borrowed).or_else(|| exact::<String>(value).map(Cow::Owned))
 }
 
 /// A day and nothing else: the parser takes instants too.
@@ -82,11 +99,7 @@ fn day(text: &str) -> Option<i32> {
     day_number(day.year().try_into().ok()?, day.month().try_into().ok()?, day.day().try_into().ok()?)
 }
 
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("'{}'", text.chars().take(40).collect::<String>()),
-        Value::Object(_) => "an object".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        plain => plain.to_string(),
-    }
+/// As it is written, so far as a message takes it.
+fn shown(value: &str) -> String {
+    value.chars().take(40).collect()
 }

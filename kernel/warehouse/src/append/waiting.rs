@@ -23,6 +23,9 @@ pub(crate) type Answered = oneshot::Receiver<Result<Committed, WarehouseError>>;
 
 pub(super) struct WaitingBatch {
     pub(super) batch: Batch,
+    bytes: usize,
+    /// Whether a commit that it was in with others failed.
+    is_tried: bool,
     answer: oneshot::Sender<Result<Committed, WarehouseError>>,
 }
 
@@ -36,7 +39,8 @@ impl WaitingBatch {
 impl WaitingBatches {
     pub(super) fn add(&self, batch: Batch) -> Answered {
         let (answer, answered) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(WaitingBatch { batch, answer });
+        let waiting = WaitingBatch { bytes: batch.bytes(), batch, is_tried: false, answer };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(waiting);
         answered
     }
 
@@ -44,9 +48,17 @@ impl WaitingBatches {
     pub(super) fn take(&self) -> Vec<WaitingBatch> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut together = Together::default();
-        let (taken, left): (VecDeque<_>, VecDeque<_>) = waiting.drain(..).partition(|waiting| together.takes(&waiting.batch));
+        let (taken, left): (VecDeque<_>, VecDeque<_>) = waiting.drain(..).partition(|waiting| together.takes(waiting));
         *waiting = left;
         taken.into()
+    }
+
+    /// Puts those of a commit that failed back to their place before the others. Each will be taken alone: what is wrong with one of them is not the others' fault.
+    pub(super) fn put_back(&self, taken: Vec<WaitingBatch>) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for tried in taken.into_iter().rev() {
+            waiting.push_front(WaitingBatch { is_tried: true, ..tried });
+        }
     }
 }
 
@@ -56,6 +68,8 @@ struct Together {
     batches: usize,
     rows: usize,
     bytes: usize,
+    /// Whether the one that was taken is to be alone.
+    has_tried: bool,
     keys: HashSet<String>,
     added_to: HashSet<String>,
     /// Datasets that take no further batch of this commit: what changes rows that are there is alone on its dataset, and nothing overtakes one that was left.
@@ -63,21 +77,22 @@ struct Together {
 }
 
 impl Together {
-    fn takes(&mut self, batch: &Batch) -> bool {
-        let dataset = &batch.dataset.name;
-        let (only_adds, rows, bytes) = (batch.only_adds(), batch.rows(), batch.bytes());
-        let has_room = self.batches < BATCHES_MAX && self.rows + rows <= ROWS_MAX && self.bytes + bytes <= BYTES_MAX;
-        let has_room = has_room || self.batches == 0;
+    fn takes(&mut self, waiting: &WaitingBatch) -> bool {
+        let (batch, dataset) = (&waiting.batch, &waiting.batch.dataset.name);
+        let (only_adds, rows) = (batch.only_adds(), batch.rows());
+        let has_room = self.batches < BATCHES_MAX && self.rows + rows <= ROWS_MAX && self.bytes + waiting.bytes <= BYTES_MAX;
+        let may_join = has_room && !waiting.is_tried && !self.has_tried;
         let is_alone = only_adds || !self.added_to.contains(dataset);
         // The same key again is answered from what the first of them came to.
-        let fits = has_room && is_alone && !self.closed.contains(dataset) && !self.keys.contains(&batch.key);
+        let fits = (may_join || self.batches == 0) && is_alone && !self.closed.contains(dataset) && !self.keys.contains(&batch.key);
         if !fits || !only_adds {
             self.closed.insert(dataset.clone());
         }
         if fits {
             self.batches += 1;
             self.rows += rows;
-            self.bytes += bytes;
+            self.bytes += waiting.bytes;
+            self.has_tried = waiting.is_tried;
             self.keys.insert(batch.key.clone());
             self.added_to.insert(dataset.clone());
         }
