@@ -38,7 +38,7 @@ check: toolchain ## Formatting and lints, of the kernel, of the plugins and of t
 	cd tests/guests && cargo fmt --all --check
 	cd tests/guests && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/plugins cargo clippy --workspace --all-targets -- -D warnings
 
-bench: build plugins $(BENCH_PYTHON)/ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages or million for one of them)
+bench: build plugins $(BENCH_PYTHON)/ready ## Ratios against peers, side by side in one run (PART=calls, batches, grpc, process, warehouse, feeds, platforms, province, memory, packages, queries or million for one of them)
 	cargo bench --profile dev --workspace --bench peers -- $(PART)
 
 fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some eight minutes

@@ -10,6 +10,7 @@ mod packages;
 mod platform;
 mod process;
 mod process_use;
+mod queries;
 mod timing;
 mod warehouse;
 
@@ -70,6 +71,10 @@ fn main() {
         }
         if is_asked("packages") {
             packages::run(20_000).await;
+        }
+        // Some minutes: only when they are asked for.
+        if asked.iter().any(|part| *part == "queries") {
+            queries::run(20_000_000).await;
         }
         // A quarter of an hour, most of it to write and import the files: only when it is asked for.
         if asked.iter().any(|part| *part == "million") {

@@ -9,7 +9,7 @@ use backplane_proto::plugin::v1::RunJobRequest;
 use backplane_tests::{Columns, FeedFile, Kernel, Province, import, import_all, package_monitor};
 use flate2::read::GzDecoder;
 use sample_province::FileTotal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::figures::{call, every_amount_is_the_sum_of_its_parts, rows, the_figures_are_those_of_the_audit, value_months, whole};
 
@@ -247,8 +247,8 @@ fn packages_are_ranked_by_each_share(kernel: &Kernel, city: &str) {
 }
 
 /// The components of each enrolment make up its figures, and each state has its own.
-fn components_are_those_of_their_enrolments(kernel: &Kernel, city: &str, package_id: &serde_json::Value) {
-    let of_package = |more: serde_json::Value| {
+fn components_are_those_of_their_enrolments(kernel: &Kernel, city: &str, package_id: &Value) {
+    let of_package = |more: Value| {
         let mut request = json!({"month": "2026-03", "packageId": package_id, "pageSize": 50});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         request
@@ -280,13 +280,13 @@ fn components_are_those_of_their_enrolments(kernel: &Kernel, city: &str, package
 }
 
 /// One package by month, of each channel and each cohort: together they are the package by month.
-fn trends_of_channels_and_cohorts_sum_to_their_package(kernel: &Kernel, city: &str, package_id: &serde_json::Value) {
-    let groups = |filter: serde_json::Value| {
+fn trends_of_channels_and_cohorts_sum_to_their_package(kernel: &Kernel, city: &str, package_id: &Value) {
+    let groups = |filter: Value| {
         let mut request = json!({"packageId": package_id, "fromMonth": "2026-01", "toMonth": "2026-06", "groupBy": "GROUPING_MONTH", "pageSize": 100});
         request.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
         findings::listed(kernel, city, "ListPackageGroups", "groups", &request)
     };
-    let booked = |groups: &[serde_json::Value]| -> BTreeMap<String, i64> {
+    let booked = |groups: &[Value]| -> BTreeMap<String, i64> {
         groups.iter().map(|group| (group["group"].as_str().unwrap().to_owned(), whole(&group["value"]["bookedFen"]))).collect()
     };
     let whole_trend = booked(&groups(json!({})));
@@ -316,6 +316,8 @@ async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city
                 where v.month = date '2026-05-01' and v.booked_fen > 0 order by 1 limit 1";
     let some = rows(kernel, city, some).remove(0);
     let (enrolment, customer, booked) = (some["enrolment_id"].as_str().unwrap(), whole(&some["customer_id"]), whole(&some["booked_fen"]));
+    let booked_in_all = || whole(&rows(kernel, city, "select sum(booked_fen) as fen from package_monitor.enrolment_value").remove(0)["fen"]);
+    let (booked_before, valued_at) = (booked_in_all(), answer(kernel, &["select 1 as one", "--city", city])["snapshot_id"].to_string());
     // A refund of more than what was booked, posted much later: the rest is carried into June.
     let refund = booked + 300;
     append_refund(kernel, city, "late-1", MAY, enrolment, customer, refund).await;
@@ -335,6 +337,13 @@ async fn a_late_line_restates_its_month_and_those_after_it(kernel: &Kernel, city
     let restated = revisions();
     assert_eq!(restated["2026-04"], before["2026-04"]);
     assert!(restated["2026-05"] > before["2026-05"], "the month says that it was restated");
+    let changed = "select sum(_change * booked_fen) as fen, count(*) as n from changes.package_monitor.enrolment_value";
+    let changed = answer(kernel, &[changed, "--city", city, "--changes-after", &valued_at])["rows"][0].clone();
+    assert_eq!((whole(&changed["fen"]), whole(&changed["n"]) % 2), (booked_in_all() - booked_before, 0), "values that others replace go: {changed}");
+}
+
+fn answer(kernel: &Kernel, query: &[&str]) -> Value {
+    serde_json::from_str(&kernel.cli_ok(&[&["query", "--json"], query].concat())).unwrap()
 }
 
 /// The province's figures are its cities' together, and a city that is not valued is named.

@@ -237,6 +237,22 @@ async fn an_answer_can_be_kept_as_a_parquet_file() {
 }
 
 #[tokio::test]
+async fn the_command_line_follows_what_changed() {
+    let kernel = with_both_cities().await;
+    let query = |options: &[&str]| -> Value {
+        let sql = "select count(*) as n, sum(_change) as came from changes.interaction";
+        serde_json::from_str(&kernel.cli_ok(&[&["query", sql, "--json"], options].concat())).unwrap()
+    };
+    let all = query(&[]);
+    assert!(all["rows"][0]["n"].as_i64().unwrap() > 0 && all["rows"][0]["n"] == all["rows"][0]["came"], "{all}");
+    let read = all["snapshot_id"].to_string();
+    let since = query(&["--changes-after", &read]);
+    assert_eq!(since["rows"][0]["n"], 0, "{since}");
+    let future = kernel.cli_err(&["query", "select 1 from changes.interaction", "--changes-after", "100000"]);
+    assert!(future.contains("there is no snapshot 100000"), "{future}");
+}
+
+#[tokio::test]
 async fn the_command_line_prints_tables_csv_and_json() {
     let kernel = with_both_cities().await;
     let text = "select city, count(*) as requests from interaction group by city order by city";

@@ -27,6 +27,9 @@ pub(crate) struct QueryArguments {
     /// Snapshot to read; 0 is the newest
     #[arg(long, default_value_t = 0)]
     snapshot: i64,
+    /// Snapshot after which 'changes.DATASET' shows what came and went; 0 shows all rows as come
+    #[arg(long, default_value_t = 0)]
+    changes_after: i64,
     /// Most rows that the answer may have; 0 takes the kernel's limit
     #[arg(long, default_value_t = 0)]
     rows_max: i64,
@@ -64,7 +67,8 @@ pub(crate) async fn run(arguments: QueryArguments) -> anyhow::Result<()> {
     if format == Format::Parquet && arguments.output.is_none() && io::stdout().is_terminal() {
         bail!("Parquet is nothing to read on a terminal: name a file with --output");
     }
-    let request = QueryRequest { sql, snapshot_id: arguments.snapshot, rows_max: arguments.rows_max, ..QueryRequest::default() };
+    let (snapshot_id, changes_after) = (arguments.snapshot, arguments.changes_after);
+    let request = QueryRequest { sql, snapshot_id, changes_after, rows_max: arguments.rows_max, ..QueryRequest::default() };
     let answer = ask(&arguments.connection, request).await?;
     let Some(file) = &arguments.output else {
         return write(&answer, format, io::stdout());

@@ -15,14 +15,14 @@ use sqlx::{
 /// # Errors
 /// When the file cannot be made, is no SQLite database or is a damaged one.
 pub async fn prepare_catalog_file(path: &Path) -> Result<(), CatalogFileError> {
-    let failed = |source| CatalogFileError { path: path.display().to_string(), source };
+    let failed = CatalogFileError::of(path);
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-    refuse_damaged(&mut connection).await.map_err(failed)?;
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(&failed)?;
+    refuse_damaged(&mut connection).await.map_err(&failed)?;
     // A file that was just named has its header written by the first statement that needs it.
-    sqlx::query("PRAGMA user_version").execute(&mut connection).await.map_err(failed)?;
-    number_files_once(&mut connection).await.map_err(failed)?;
-    connection.close().await.map_err(failed)
+    sqlx::query("PRAGMA user_version").execute(&mut connection).await.map_err(&failed)?;
+    number_files_once(&mut connection).await.map_err(&failed)?;
+    connection.close().await.map_err(&failed)
 }
 
 /// Reads every page of a database: half of one would be found by some query, or by a commit that makes it worse.
@@ -74,6 +74,10 @@ const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS backplane_column ON ducklake_column (table_id);
     CREATE INDEX IF NOT EXISTS backplane_deletes_of_file ON ducklake_delete_file (data_file_id);
     CREATE INDEX IF NOT EXISTS backplane_stats_of_file ON ducklake_file_column_stats (data_file_id);
+    CREATE INDEX IF NOT EXISTS backplane_begun_files ON ducklake_data_file (table_id, begin_snapshot);
+    CREATE INDEX IF NOT EXISTS backplane_ended_files ON ducklake_data_file (table_id, end_snapshot) WHERE end_snapshot IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS backplane_merged_files ON ducklake_data_file (table_id, partial_max) WHERE partial_max IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS backplane_begun_deletes ON ducklake_delete_file (table_id, begin_snapshot);
 ";
 
 /// Columns of the DuckLake specification that the library leaves out and other readers ask for: table, column, and what it is declared as.
@@ -130,10 +134,10 @@ const NEW_UUID: &str = "lower(printf('%s-%s-4%s-a%s-%s', hex(randomblob(4)), hex
 /// # Errors
 /// When the file cannot be written or is no catalog.
 pub async fn complete_catalog_file(path: &Path) -> Result<(), CatalogFileError> {
-    let failed = |source| CatalogFileError { path: path.display().to_string(), source };
-    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.map_err(failed)?;
-    complete(&mut connection).await.map_err(failed)?;
-    connection.close().await.map_err(failed)
+    let failed = CatalogFileError::of(path);
+    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.map_err(&failed)?;
+    complete(&mut connection).await.map_err(&failed)?;
+    connection.close().await.map_err(&failed)
 }
 
 async fn complete(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
@@ -160,11 +164,11 @@ async fn complete(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> 
 /// # Errors
 /// When the file cannot be read or is no catalog.
 pub async fn newest_snapshot_time(path: &Path) -> Result<Option<SystemTime>, CatalogFileError> {
-    let failed = |source| CatalogFileError { path: path.display().to_string(), source };
-    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.map_err(failed)?;
+    let failed = CatalogFileError::of(path);
+    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.map_err(&failed)?;
     let newest = "SELECT unixepoch(snapshot_time) FROM ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1";
-    let seconds: Option<i64> = sqlx::query_scalar::<_, Option<i64>>(newest).fetch_optional(&mut connection).await.map_err(failed)?.flatten();
-    connection.close().await.map_err(failed)?;
+    let seconds: Option<i64> = sqlx::query_scalar::<_, Option<i64>>(newest).fetch_optional(&mut connection).await.map_err(&failed)?.flatten();
+    connection.close().await.map_err(&failed)?;
     Ok(seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))))
 }
 
@@ -177,6 +181,13 @@ pub async fn newest_snapshot_time(path: &Path) -> Result<Option<SystemTime>, Cat
 pub struct CatalogFileError {
     path: String,
     source: sqlx::Error,
+}
+
+impl CatalogFileError {
+    pub(crate) fn of(path: &Path) -> impl Fn(sqlx::Error) -> CatalogFileError {
+        let path = path.display().to_string();
+        move |source| CatalogFileError { path: path.clone(), source }
+    }
 }
 
 impl Fault for CatalogFileError {
@@ -198,8 +209,8 @@ mod tests {
         CREATE TABLE ducklake_snapshot (snapshot_id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL DEFAULT 0);
         CREATE TABLE ducklake_schema (schema_id INTEGER PRIMARY KEY, schema_name VARCHAR NOT NULL);
         CREATE TABLE ducklake_table (table_id INTEGER PRIMARY KEY, table_name VARCHAR NOT NULL);
-        CREATE TABLE ducklake_data_file (data_file_id INTEGER PRIMARY KEY, table_id INTEGER NOT NULL);
-        CREATE TABLE ducklake_delete_file (delete_file_id INTEGER PRIMARY KEY, data_file_id INTEGER NOT NULL, table_id INTEGER NOT NULL);
+        CREATE TABLE ducklake_data_file (data_file_id INTEGER PRIMARY KEY, table_id INTEGER NOT NULL, begin_snapshot INTEGER, end_snapshot INTEGER, partial_max INTEGER);
+        CREATE TABLE ducklake_delete_file (delete_file_id INTEGER PRIMARY KEY, data_file_id INTEGER NOT NULL, table_id INTEGER NOT NULL, begin_snapshot INTEGER);
         CREATE TABLE ducklake_column (column_id BIGINT, table_id BIGINT);
         CREATE TABLE ducklake_file_column_stats (data_file_id INTEGER NOT NULL, table_id INTEGER NOT NULL);
         INSERT INTO ducklake_snapshot (snapshot_id) VALUES (0), (1);

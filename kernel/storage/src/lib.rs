@@ -7,6 +7,7 @@
 
 mod backup;
 mod catalog_file;
+mod changed_files;
 mod contracts;
 mod object;
 mod plugins;
@@ -17,6 +18,7 @@ mod tokens;
 
 pub use backup::{BackupError, CatalogContents, CatalogFile, catalog_contents, copy_database};
 pub use catalog_file::{CatalogFileError, complete_catalog_file, newest_snapshot_time, prepare_catalog_file};
+pub use changed_files::{ChangedFile, ListedFile, changed_files};
 pub use contracts::ContractRow;
 pub use object::SyncedFiles;
 pub use plugins::{DeploymentRow, PluginVersionRow};

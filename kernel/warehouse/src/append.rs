@@ -8,6 +8,7 @@ use datafusion::{catalog::TableProvider, logical_expr::Expr};
 use kernel_base::{City, Clock};
 
 pub(crate) use self::{
+    changes::change_column,
     commit::Begun,
     keys::Known,
     room::AppendRoom,
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) mod call;
+mod changes;
 mod commit;
 pub(crate) mod incoming;
 mod json_rows;

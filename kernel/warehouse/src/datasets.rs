@@ -94,7 +94,7 @@ fn columns(contract: &DatasetContract, policy: &Policy) -> Vec<Column> {
 /// Counted through the guard, like any query of the caller's.
 async fn rows(inner: &Inner, context: &CallContext, contract: &DatasetContract) -> Result<i64, WarehouseError> {
     let (snapshot, memory_bytes_max) = (inner.lake.newest(), inner.settings.query.memory_bytes_max);
-    let session = inner.sessions.at(snapshot, memory_bytes_max);
+    let session = inner.sessions.at(snapshot, 0, memory_bytes_max);
     let planner = session.planner(&Catalog { datasets: &inner.contracts.datasets(), rights: &context.rights, with_origin: false })?;
     let counting = async {
         let plan = planner.create_logical_plan(&format!("SELECT count(*) FROM {}", TableReference::from(contract.name.as_str()).to_quoted_string())).await?;

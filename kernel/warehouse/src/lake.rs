@@ -41,8 +41,10 @@ use self::{
 };
 use crate::error::WarehouseError;
 
+mod changes;
 mod commit;
 mod damage;
+mod given_files;
 mod held_metadata;
 mod keys;
 mod merging;
@@ -50,6 +52,7 @@ mod noted_merge;
 mod opened;
 mod orphans;
 
+pub(crate) use changes::Changes;
 pub(crate) use commit::{LakeTransaction, Staged};
 pub(crate) use keys::{RowKey, key_is_one_of, row_bytes, row_keys};
 
@@ -68,6 +71,9 @@ const KERNEL_SCHEMA: &str = "kernel";
 /// A snapshot is the state after one commit and never changes. This process is the catalog's only writer, so the newest snapshot is known without asking.
 /// All functions block briefly on the catalog and belong on the engine's threads.
 pub(crate) struct Lake {
+    catalog: PathBuf,
+    /// The folder of the data files.
+    data: PathBuf,
     metadata: Arc<SqliteMetadataWriter>,
     writer: DuckLakeTableWriter,
     provider: Arc<SqliteMetadataProvider>,
@@ -151,12 +157,14 @@ impl Lake {
         kernel_storage::complete_catalog_file(&catalog).await.map_err(unusable)?;
         refuse_damaged_files(&catalog, &data).await?;
         // Set at every start, so that the folder may be moved.
-        metadata.set_data_path(&path_text(data)?).map_err(failed("naming the data folder in the catalog"))?;
+        metadata.set_data_path(&path_text(data.clone())?).map_err(failed("naming the data folder in the catalog"))?;
         let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);
         let files = Arc::new(SyncedFiles::new());
         let writer = DuckLakeTableWriter::new(metadata.clone(), files.clone()).map_err(failed("opening the catalog for writing"))?;
         let newest = provider.get_current_snapshot().map_err(failed("reading the newest snapshot"))?;
         let lake = Lake {
+            catalog,
+            data,
             metadata,
             writer: writer.with_compression(Compression::SNAPPY).with_max_row_group_rows(ROW_GROUP_ROWS_MAX).with_max_row_group_bytes(ROW_GROUP_BYTES_MAX),
             provider,
@@ -173,7 +181,7 @@ impl Lake {
             merging_stopped: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         };
-        if let Err(error) = lake.delete_orphans(&catalog).await {
+        if let Err(error) = lake.delete_orphans().await {
             tracing::warn!(%error, "files that no snapshot names may be left: they cost room, and the next start looks again");
         }
         Ok(lake)

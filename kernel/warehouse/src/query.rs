@@ -91,6 +91,13 @@ fn limit(field: &'static str, asked: i64, kernel: u64) -> Result<u64, WarehouseE
 async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse, Status>>) -> Result<(), WarehouseError> {
     let mut turn = Turn::take(inner).await?;
     let snapshot_id = inner.lake.snapshot(asked.request.snapshot_id)?;
+    let changes_after = asked.request.changes_after;
+    inner.lake.snapshot(changes_after)?;
+    if changes_after > snapshot_id {
+        let problem =
+            format!("snapshot {changes_after} is later than {snapshot_id}, which the query reads: leave snapshot_id out, or send an earlier one here");
+        return Err(WarehouseError::FieldInvalid { field: "changes_after", problem });
+    }
     let mut batches = plan(inner, asked, snapshot_id).await?;
     let mut pieces = IpcPieces::begin(&batches.schema())?;
     let mut rows = 0;
@@ -147,7 +154,7 @@ impl<'a> Turn<'a> {
 }
 
 async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {
-    let session = inner.sessions.at(snapshot_id, asked.memory_bytes_max);
+    let session = inner.sessions.at(snapshot_id, asked.request.changes_after, asked.memory_bytes_max);
     let logical = logical_plan(inner, asked, &session).await?;
     let physical = session.lay_out(&logical).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
     session.run(physical).map_err(|error| errors::while_running(error, asked.memory_bytes_max))

@@ -8,8 +8,11 @@ use crate::error::WarehouseError;
 // Limit: columns of a dataset. The widest table of the data model has 25; each column of a scan costs memory per row group.
 const COLUMNS_MAX: usize = 200;
 
-/// Schemas that are no plugin's: of the shared datasets, in queries and in the catalog, and of the kernel's own tables.
-const SCHEMAS: [&str; 3] = ["public", "main", "kernel"];
+/// What the tables call the number of a row.
+const ROW_ID: &str = "rowid";
+
+/// Schemas that are no plugin's: of the shared datasets, in queries and in the catalog, of their changes, and of the kernel's own tables.
+const SCHEMAS: [&str; 4] = ["public", "main", "changes", "kernel"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +124,9 @@ impl Checker<'_> {
         let name = &column.name;
         if !is_name(&name.value) || ORIGIN_COLUMNS.contains(&name.value.as_str()) {
             return self.fail(name, "a column's name is 1 to 60 of a-z, 0-9 and '_', starting with a letter");
+        }
+        if name.value == ROW_ID {
+            return self.fail(name, "'rowid' is the number that every row has of itself: choose another name");
         }
         if !column.values.is_empty() && column.r#type != ColumnType::Text {
             return self.fail(name, "only text has a list of values");
@@ -235,6 +241,7 @@ columns:
             ("mask: msisdn", "mask: msisdn, at_least: 0", 10, "only an integer or a real has bounds"),
             ("type: text, nullable: true", "type: integer, at_least: 2, at_most: 1, nullable: true", 10, "at_least is above at_most"),
             ("name: phone", "name: _source", 10, "a column's name"),
+            ("name: phone", "name: rowid", 10, "choose another name"),
             ("  - {name: city, type: text, nullable: false", "  - {name: city, type: text, nullable: true", 8, "not nullable"),
             ("owner: o", "owner: o\ncolour: red", 4, "colour"),
         ];

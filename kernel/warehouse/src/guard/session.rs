@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt, iter,
+    fmt,
     sync::Arc,
 };
 
@@ -17,7 +17,11 @@ use datafusion::{
 };
 use kernel_base::Rights;
 
-use super::{Policy, files::rows_to_read, table::GuardedTable};
+use super::{
+    Policy,
+    files::rows_to_read,
+    table::{GuardedTable, Shows},
+};
 use crate::{
     append::Appender,
     contract::{DatasetContract, Datasets},
@@ -27,6 +31,8 @@ use crate::{
 
 const CATALOG: &str = "backplane";
 const SCHEMA: &str = "public";
+/// The schema of the changes of shared datasets, and the catalog of those of plugins.
+const CHANGES: &str = "changes";
 
 /// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
 pub(crate) struct Sessions {
@@ -42,6 +48,7 @@ pub(crate) struct Sessions {
 pub(crate) struct GuardedSession<'a> {
     sessions: &'a Sessions,
     snapshot: i64,
+    changes_after: i64,
     memory_bytes_max: u64,
 }
 
@@ -56,6 +63,8 @@ pub(crate) struct Catalog<'a> {
 /// How a session scans its tables.
 pub(super) struct Scans {
     pub(super) snapshot: i64,
+    /// The snapshot after which changes are shown, 0 for all of them.
+    pub(super) changes_after: i64,
     pub(super) looked_into_rows: usize,
 }
 
@@ -80,8 +89,8 @@ impl Sessions {
         Sessions { appender, limits, blank, bare }
     }
 
-    pub(crate) fn at(&self, snapshot: i64, memory_bytes_max: u64) -> GuardedSession<'_> {
-        GuardedSession { sessions: self, snapshot, memory_bytes_max }
+    pub(crate) fn at(&self, snapshot: i64, changes_after: i64, memory_bytes_max: u64) -> GuardedSession<'_> {
+        GuardedSession { sessions: self, snapshot, changes_after, memory_bytes_max }
     }
 }
 
@@ -93,16 +102,23 @@ impl GuardedSession<'_> {
     /// What plans SQL: its catalog holds the datasets that the rights reach, guarded, and nothing else. There is no table function, no information schema, no
     /// file table and no way to make any.
     pub(crate) fn planner(&self, catalog: &Catalog<'_>) -> Result<SessionState, WarehouseError> {
-        let schemas = MemoryCatalogProvider::new();
-        for plugin in iter::once(None).chain(plugins(catalog.datasets).into_iter().map(Some)) {
-            let name = plugin.as_deref().unwrap_or(SCHEMA).to_owned();
+        let (rows, changes) = (MemoryCatalogProvider::new(), MemoryCatalogProvider::new());
+        let register = |to: &MemoryCatalogProvider, name: &str, plugin: Option<&str>, shows| {
             let (appender, datasets, rights) = (self.sessions.appender.clone(), catalog.datasets.clone(), catalog.rights.clone());
-            let schema = GuardedSchema { appender, datasets, rights, snapshot: self.snapshot, with_origin: catalog.with_origin, plugin };
-            schemas.register_schema(&name, Arc::new(schema)).map_err(WarehouseError::broken)?;
+            let plugin = plugin.map(str::to_owned);
+            let schema = GuardedSchema { appender, datasets, rights, snapshot: self.snapshot, with_origin: catalog.with_origin, plugin, shows };
+            to.register_schema(name, Arc::new(schema)).map_err(WarehouseError::broken)
+        };
+        register(&rows, SCHEMA, None, Shows::Rows)?;
+        register(&rows, CHANGES, None, Shows::Changes)?;
+        for plugin in plugins(catalog.datasets) {
+            register(&rows, &plugin, Some(&plugin), Shows::Rows)?;
+            register(&changes, &plugin, Some(&plugin), Shows::Changes)?;
         }
         // A list of the session's own: the blank state's is shared.
         let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(rows));
+        catalogs.register_catalog(CHANGES.to_owned(), Arc::new(changes));
         let mut state = self.sessions.blank.clone();
         state.register_catalog_list(Arc::new(catalogs));
         state.mark_start_execution();
@@ -124,9 +140,13 @@ impl GuardedSession<'_> {
 
     fn state(&self, of: &SessionState) -> SessionState {
         let mut state = of.clone();
-        state.config_mut().set_extension(Arc::new(Scans { snapshot: self.snapshot, looked_into_rows: self.sessions.limits.looked_into_rows }));
+        state.config_mut().set_extension(Arc::new(self.scans()));
         state.mark_start_execution();
         state
+    }
+
+    fn scans(&self) -> Scans {
+        Scans { snapshot: self.snapshot, changes_after: self.changes_after, looked_into_rows: self.sessions.limits.looked_into_rows }
     }
 
     /// Runs a plan within the memory of the request.
@@ -164,6 +184,7 @@ struct GuardedSchema {
     snapshot: i64,
     with_origin: bool,
     plugin: Option<String>,
+    shows: Shows,
 }
 
 impl GuardedSchema {
@@ -200,7 +221,7 @@ impl SchemaProvider for GuardedSchema {
         let Some((contract, policy)) = self.policy(name) else {
             return Ok(None);
         };
-        let table = GuardedTable::open(self.appender.clone(), contract.clone(), policy, self.snapshot).await?;
+        let table = GuardedTable::open(self.appender.clone(), contract.clone(), policy, self.shows, self.snapshot).await?;
         Ok(Some(Arc::new(table)))
     }
 

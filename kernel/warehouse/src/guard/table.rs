@@ -20,7 +20,7 @@ use super::{
     session::Scans,
 };
 use crate::{
-    append::Appender,
+    append::{Appender, change_column},
     contract::{CITY, DatasetContract},
     error::WarehouseError,
     lake::TableName,
@@ -39,7 +39,16 @@ pub(super) struct GuardedTable {
 pub(crate) struct PlannedTable {
     appender: Arc<Appender>,
     contract: Arc<DatasetContract>,
+    shows: Shows,
     columns: SchemaRef,
+}
+
+/// What a table shows of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    Rows,
+    /// Which rows came and went, with a column at the end that says so.
+    Changes,
 }
 
 /// The table of a plan, if it is a dataset's.
@@ -50,13 +59,16 @@ pub(crate) fn planned_table(provider: &Arc<dyn TableProvider>) -> Option<&Arc<Pl
 impl PlannedTable {
     /// Whether what was planned with the table holds at a snapshot.
     pub(crate) async fn is_same_at(&self, snapshot: i64) -> bool {
-        columns(&self.appender, &self.contract, snapshot).await.is_ok_and(|columns| columns.fields() == self.columns.fields())
+        columns(&self.appender, &self.contract, self.shows, snapshot).await.is_ok_and(|columns| columns.fields() == self.columns.fields())
     }
 
-    async fn open(&self, snapshot: i64) -> Result<Arc<dyn TableProvider>> {
-        let table = self.appender.whole_files(&self.contract, snapshot).await.map_err(external)?;
+    async fn open(&self, scans: &Scans) -> Result<Arc<dyn TableProvider>> {
+        let table = match self.shows {
+            Shows::Rows => self.appender.whole_files(&self.contract, scans.snapshot).await,
+            Shows::Changes => self.appender.changes(&self.contract, scans.changes_after, scans.snapshot).await,
+        };
         // The first rows make the table.
-        let table = table.unwrap_or_else(|| Arc::new(EmptyTable::new(self.contract.table_schema())));
+        let table = table.map_err(external)?.unwrap_or_else(|| Arc::new(EmptyTable::new(self.columns.clone())));
         // The policy goes by where a column stands.
         if table.schema().fields() != self.columns.fields() {
             return Err(DataFusionError::Internal(format!("the table of '{}' has other columns than were planned for", self.contract.name)));
@@ -65,9 +77,13 @@ impl PlannedTable {
     }
 }
 
-async fn columns(appender: &Appender, contract: &DatasetContract, snapshot: i64) -> Result<SchemaRef> {
+async fn columns(appender: &Appender, contract: &DatasetContract, shows: Shows, snapshot: i64) -> Result<SchemaRef> {
     let table = appender.lake().table(snapshot, &TableName::dataset(&contract.name)).await.map_err(external)?;
-    Ok(table.map_or_else(|| contract.table_schema(), |table| table.schema()))
+    let columns = table.map_or_else(|| contract.table_schema(), |table| table.schema());
+    Ok(match shows {
+        Shows::Rows => columns,
+        Shows::Changes => Arc::new(Schema::new(columns.fields().iter().cloned().chain([change_column()]).collect::<Vec<_>>())),
+    })
 }
 
 fn external(error: WarehouseError) -> DataFusionError {
@@ -76,12 +92,14 @@ fn external(error: WarehouseError) -> DataFusionError {
 
 impl GuardedTable {
     /// The table with the columns that it has at a snapshot.
-    pub(super) async fn open(appender: Arc<Appender>, contract: Arc<DatasetContract>, mut policy: Policy, snapshot: i64) -> Result<GuardedTable> {
-        let columns = columns(&appender, &contract, snapshot).await?;
+    pub(super) async fn open(appender: Arc<Appender>, contract: Arc<DatasetContract>, mut policy: Policy, shows: Shows, snapshot: i64) -> Result<GuardedTable> {
+        let columns = columns(&appender, &contract, shows, snapshot).await?;
+        let of_dataset = columns.fields().len() - usize::from(shows == Shows::Changes);
         // Columns that the contract has added since the snapshot was made are not in it.
-        policy.columns.retain(|shown| shown.index < columns.fields().len());
+        policy.columns.retain(|shown| shown.index < of_dataset);
+        policy.columns.extend((of_dataset..columns.fields().len()).map(|index| Shown { index, mask: None }));
         let fields = policy.columns.iter().map(|shown| field(columns.field(shown.index), shown)).collect::<Vec<_>>();
-        let inside = Arc::new(PlannedTable { appender, contract, columns });
+        let inside = Arc::new(PlannedTable { appender, contract, shows, columns });
         Ok(GuardedTable { inside, policy, schema: Arc::new(Schema::new(fields)) })
     }
 
@@ -163,7 +181,7 @@ impl TableProvider for GuardedTable {
         let Some(scans) = state.config().get_extension::<Scans>() else {
             return Err(DataFusionError::Internal("a guarded table is scanned in a session of no snapshot".to_owned()));
         };
-        let inside = self.inside.open(scans.snapshot).await?;
+        let inside = self.inside.open(&scans).await?;
         // Never a limit: the inner scan would count rows that the caller does not see.
         let inner = inside.scan(state, Some(&columns.inner), &below, None).await?;
         // A file has the rows of one city mostly, and whether it is one of the caller's the scan knows already. A view has conditions of its own, which are none of these.

@@ -351,13 +351,13 @@ fn duck_lake(opened: &dyn TableProvider) -> Result<&DuckLakeTable, WarehouseErro
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use std::{collections::BTreeMap, path::Path};
+    use std::{collections::BTreeMap, iter, path::Path};
 
     use arrow_array::{Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
     use arrow_schema::{DataType, Field, Schema, SchemaRef};
     use datafusion::{
         logical_expr::Expr,
-        prelude::{col, lit},
+        prelude::{DataFrame, col, lit},
     };
     use proptest::prelude::*;
     use sqlx::{Connection, SqliteConnection};
@@ -365,7 +365,7 @@ mod tests {
     use tokio::runtime::Runtime;
 
     use super::*;
-    use crate::lake::Layout;
+    use crate::lake::{Changes, Layout};
 
     fn some() -> TableName {
         TableName::dataset("some")
@@ -420,7 +420,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             char::from(b' ' + u8::try_from((state >> 33) % 90).unwrap())
         };
-        std::iter::repeat_with(next).take(bytes).collect()
+        iter::repeat_with(next).take(bytes).collect()
     }
 
     /// How many files of each city the newest snapshot has, beside those that rows were removed from.
@@ -524,6 +524,28 @@ mod tests {
                 assert_eq!(count, expected.len(), "snapshot {snapshot}");
             }
         }
+        let all = || iter::once((0, Vec::new())).chain(snapshots.clone());
+        for (after, before) in all() {
+            for (until, now) in all().filter(|(until, _)| *until >= after) {
+                let only_in = |these: &[i64], others: &[i64]| these.iter().copied().filter(|number| !others.contains(number)).collect::<Vec<_>>();
+                let expected = (only_in(&now, &before), only_in(&before, &now));
+                assert_eq!(changes(&lake, after, until).await, expected, "after {after} until {until}");
+            }
+        }
+    }
+
+    /// The numbers that came and those that went.
+    async fn changes(lake: &Lake, after: i64, until: i64) -> (Vec<i64>, Vec<i64>) {
+        let Some(Changes { inserted, removed }) = lake.changes(after, until, &some()).await.unwrap() else {
+            return (Vec::new(), Vec::new());
+        };
+        let numbers = async |rows: DataFrame| {
+            let batches = rows.select_columns(&["number"]).unwrap().collect().await.unwrap();
+            let mut numbers: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        (numbers(inserted).await, numbers(removed).await)
     }
 
     proptest! {

@@ -1,7 +1,4 @@
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use datafusion_ducklake::maintenance::{CleanupCriteria, delete_orphaned_files_sqlite};
 
@@ -19,8 +16,8 @@ impl Lake {
     ///
     /// # Errors
     /// When the catalog or the folder cannot be read, or a file not be deleted.
-    pub(super) async fn delete_orphans(&self, catalog: &Path) -> Result<(), WarehouseError> {
-        let asked = kernel_storage::newest_snapshot_time(catalog).await;
+    pub(super) async fn delete_orphans(&self) -> Result<(), WarehouseError> {
+        let asked = kernel_storage::newest_snapshot_time(&self.catalog).await;
         let Some(newest) = asked.map_err(|source| WarehouseError::Storage { doing: "asking when the newest snapshot was made", source: Box::new(source) })?
         else {
             return Ok(());

@@ -3,6 +3,7 @@
 
 mod append;
 mod append_stream;
+mod changes;
 mod completeness;
 mod contracts;
 mod control;

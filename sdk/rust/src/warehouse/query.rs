@@ -56,6 +56,12 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// Has `changes.DATASET` show what came and went after this snapshot, as an earlier answer named it, with `_change` 1 or -1; without it all rows come.
+    pub fn changes_after(mut self, snapshot_id: i64) -> Self {
+        self.request.changes_after = snapshot_id;
+        self
+    }
+
     /// Fails the query when it has more rows, below the kernel's own limit.
     pub fn rows_max(mut self, rows: i64) -> Self {
         self.request.rows_max = rows;
