@@ -13,7 +13,7 @@ SEED ?= 1
 PYTHON := $(CARGO_TARGET_DIR)/python
 BENCH_PYTHON := $(CARGO_TARGET_DIR)/bench-python
 
-.PHONY: help demo demo-check test fuzz bench check tools toolchain build plugins python clean
+.PHONY: help demo demo-check test fuzz power bench check tools toolchain build plugins python clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -43,6 +43,9 @@ bench: build plugins $(BENCH_PYTHON)/ready ## Ratios against peers, side by side
 
 fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some eight minutes
 	PROPTEST_CASES=$(or $(CASES),10000) cargo test --workspace --test warehouse_services differential
+
+power: build ## Cuts the power at CUTS=2000 moments of a kernel's work, some twenty minutes
+	POWER_CUTS=$(or $(CUTS),2000) cargo test --workspace --test it power
 
 build: toolchain ## The kernel and the command line
 	cargo build --workspace

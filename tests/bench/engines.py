@@ -81,7 +81,7 @@ clickhouse = chdb_of_parquet()
 def arrow(engine, sql):
     if engine == "chdb":
         return pyarrow.ipc.open_stream(clickhouse.query(sql, "ArrowStream").bytes()).read_all()
-    return {"duckdb": parquet, "duckdb tables": tables}[engine].execute(sql).to_arrow_table()
+    return {"duckdb": parquet, "duckdb tables": tables}[engine].sql(sql).to_arrow_table()
 
 
 def text(value):

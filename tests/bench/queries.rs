@@ -188,7 +188,9 @@ fn size(folder: &Path) -> u64 {
 
 /// The snapshot of an answer, and the Arrow stream.
 async fn answer(call: &Call, sql: &str) -> (i64, Vec<u8>) {
-    let mut answers = call.warehouse().query(QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() }).await.unwrap().into_inner();
+    let mut request = tonic::Request::new(QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() });
+    request.set_timeout(Duration::from_secs(600));
+    let mut answers = call.warehouse().query(request).await.unwrap().into_inner();
     let (mut snapshot_id, mut ipc) = (0, Vec::new());
     while let Some(answer) = answers.message().await.unwrap() {
         snapshot_id = snapshot_id.max(answer.snapshot_id);

@@ -10,6 +10,7 @@ use backplane_proto::ingest::v1::{
 };
 use backplane_tests::{Call, FOSHAN, FeedFile, Kernel, Province, import_all};
 use bytes::Bytes;
+use tonic::{Response, Status};
 
 const SEEDS: u64 = 50;
 const LINES: i64 = 600;
@@ -61,6 +62,10 @@ async fn import_whole(call: &Call, seed: u64) -> ImportResult {
 
 /// Appends rows of its own under a key; the same number always gives the same rows.
 pub(crate) async fn append(call: &Call, number: i64) -> AppendResponse {
+    try_append(call, number).await.unwrap()
+}
+
+pub(crate) async fn try_append(call: &Call, number: i64) -> Result<AppendResponse, Status> {
     let ids = || (0..ROWS_PER_APPEND).map(move |row| format!("append-{number}-{row}"));
     let text = |value: &'static str| Arc::new(StringArray::from_iter_values((0..ROWS_PER_APPEND).map(|_| value))) as ArrayRef;
     let at = TimestampMicrosecondArray::from_iter_values((0..ROWS_PER_APPEND).map(|row| 1_431_857_103_000_000 + row)).with_timezone("UTC");
@@ -81,7 +86,7 @@ pub(crate) async fn append(call: &Call, number: i64) -> AppendResponse {
     writer.write(&batch).unwrap();
     let ipc = writer.into_inner().unwrap().into();
     let request = AppendRequest { dataset: "interaction".to_owned(), ipc, idempotency_key: format!("key-{number}"), ..AppendRequest::default() };
-    call.ingest().append(request).await.unwrap().into_inner()
+    call.ingest().append(request).await.map(Response::into_inner)
 }
 
 /// What is committed of the feed's files in the city, in to their end or not.

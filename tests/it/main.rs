@@ -15,6 +15,7 @@ mod open_format;
 mod package_histories;
 mod package_monitor;
 mod plugins;
+mod power;
 mod province;
 mod reflection;
 mod relay;

@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsString,
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use backplane_proto::{
 use tempfile::TempDir;
 use tonic::transport::Endpoint;
 
-use crate::Call;
+use crate::{Call, disk::Recording};
 
 pub const FOSHAN: &str = "440600";
 pub const DONGGUAN: &str = "441900";
@@ -40,6 +41,8 @@ struct Launch {
     below: PathBuf,
     /// The level of the log, which then goes to a file and not to the test's standard error.
     log: Option<&'static str>,
+    /// What else stands in its environment.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// The binary that cargo built beside this test.
@@ -66,6 +69,16 @@ impl Kernel {
         Kernel::launch(Launch { log: Some(level), ..Launch::default() }).await
     }
 
+    /// With a record of what it does to its folder, until the process ends.
+    pub async fn start_recorded() -> (Kernel, Recording) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let recording = Recording::of(dir.path());
+        let mut kernel = Kernel::on(dir, Launch { environment: recording.environment(), ..Launch::default() }, String::new()).await;
+        // The next process on the folder finds files that no record knows.
+        kernel.launch.environment.clear();
+        (kernel, recording)
+    }
+
     /// On a folder below a temporary one, that of an earlier kernel, with a token of its administrator's.
     pub async fn start_in(above: TempDir, dir: &Path, token: &str) -> Kernel {
         let below = dir.strip_prefix(above.path()).expect("a folder below the other").to_owned();
@@ -79,6 +92,7 @@ impl Kernel {
     async fn on(dir: TempDir, launch: Launch, token: String) -> Kernel {
         let mut command = Command::new(binary());
         command.args(["serve", "--listen", "127.0.0.1:0", "--dir"]).arg(dir.path().join(&launch.below)).args(&launch.options);
+        command.envs(launch.environment.iter().cloned());
         match launch.log {
             Some(level) => {
                 let log = File::options().create(true).append(true).open(dir.path().join(LOG)).expect("a file for the log");
@@ -144,6 +158,12 @@ impl Kernel {
         // SAFETY: the process is our child and not yet waited for, so the id is still its own.
         let sent = unsafe { libc::kill(pid, signal) };
         assert_eq!(sent, 0);
+    }
+
+    /// Waits until the process has ended, and gives its folder.
+    pub fn ended(mut self) -> TempDir {
+        self.process.wait().expect("the kernel ends");
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary folder"))
     }
 
     /// Waits until the process has ended and gives whether it ended well.

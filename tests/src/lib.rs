@@ -4,6 +4,7 @@
 
 mod client;
 mod columns;
+mod disk;
 mod files;
 mod import;
 mod kernel;
@@ -12,6 +13,7 @@ mod python;
 
 pub use client::{Call, Called, reason};
 pub use columns::Columns;
+pub use disk::{DiskFault, Recording};
 pub use files::{excerpt, guest, package_monitor, portal_traffic, repository};
 pub use import::{FeedFile, import, import_all};
 pub use kernel::{DONGGUAN, FOSHAN, Kernel, binary};

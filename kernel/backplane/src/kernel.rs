@@ -39,13 +39,15 @@ pub(crate) struct KernelSettings {
     pub(crate) dir: PathBuf,
     /// Lines of a feed file that are committed together.
     pub(crate) import_chunk_lines: Option<usize>,
+    /// Megabytes of memory that one query may have.
+    pub(crate) query_memory_mb: Option<u32>,
     /// Folder in which platforms leave their files.
     pub(crate) drop_folder: Option<DropFolder>,
 }
 
 impl KernelSettings {
     pub(crate) fn in_dir(dir: impl Into<PathBuf>) -> KernelSettings {
-        KernelSettings { dir: dir.into(), import_chunk_lines: None, drop_folder: None }
+        KernelSettings { dir: dir.into(), import_chunk_lines: None, query_memory_mb: None, drop_folder: None }
     }
 }
 
@@ -83,6 +85,9 @@ impl Kernel {
         let auth = Auth::new(rows.clone(), clock.clone());
         let mut warehouse_settings = WarehouseSettings::in_dir(dir.join("warehouse"));
         warehouse_settings.chunk_lines = settings.import_chunk_lines.unwrap_or(warehouse_settings.chunk_lines);
+        if let Some(megabytes) = settings.query_memory_mb {
+            warehouse_settings.query.memory_bytes_max = u64::from(megabytes) * 1_000_000;
+        }
         let warehouse = Warehouse::open(warehouse_settings, rows.clone(), clock.clone()).await?;
         let host_settings = HostSettings { dir: dir.join("plugins"), limits: HostLimits::default() };
         let host = Host::open(host_settings, rows.clone(), Arc::clone(&access), bus.clone(), clock).await?;

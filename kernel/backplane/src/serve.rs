@@ -1,4 +1,10 @@
-use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -32,6 +38,9 @@ pub(crate) struct ServeArguments {
     /// Lines of a feed file that are committed together; fewer make an interrupted import resume closer to where it was
     #[arg(long)]
     import_chunk_lines: Option<NonZeroUsize>,
+    /// Megabytes of memory that one query may have; what it holds beyond that goes to disk. Two a core run at once
+    #[arg(long, env = "BACKPLANE_QUERY_MEMORY_MB")]
+    query_memory_mb: Option<NonZeroU32>,
     /// Folder in which platforms leave their files; what was taken moves to its folder taken/, what is refused to refused/
     #[arg(long, env = "BACKPLANE_DROP")]
     drop: Option<PathBuf>,
@@ -46,6 +55,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let kernel = Kernel::open(&KernelSettings {
         dir: arguments.dir,
         import_chunk_lines: arguments.import_chunk_lines.map(NonZeroUsize::get),
+        query_memory_mb: arguments.query_memory_mb.map(NonZeroU32::get),
         drop_folder: arguments.drop.map(DropFolder::in_dir),
     })
     .await?;

@@ -172,6 +172,19 @@ pub async fn newest_snapshot_time(path: &Path) -> Result<Option<SystemTime>, Cat
     Ok(seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))))
 }
 
+/// Whether an error of a catalog's writer is one after which SQLite has ended the transaction by itself: a full disk, a failed read or write, no memory. What counts
+/// transactions for a connection does not hear of it, and none can begin on that connection any more.
+pub fn ends_transactions(error: &(dyn std::error::Error + 'static)) -> bool {
+    // Of an extended code the last eight bits are the primary one: SQLITE_NOMEM, SQLITE_IOERR, SQLITE_FULL.
+    let is_such = |code: &str| code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 7 | 10 | 13));
+    let found = match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(refused)) => refused.code().is_some_and(|code| is_such(&code)),
+        Some(sqlx::Error::InvalidSavePointStatement) => true,
+        _ => false,
+    };
+    found || error.source().is_some_and(ends_transactions)
+}
+
 /// The catalog's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(

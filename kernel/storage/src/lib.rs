@@ -17,7 +17,7 @@ mod row_store;
 mod tokens;
 
 pub use backup::{BackupError, CatalogContents, CatalogFile, catalog_contents, copy_database};
-pub use catalog_file::{CatalogFileError, complete_catalog_file, newest_snapshot_time, prepare_catalog_file};
+pub use catalog_file::{CatalogFileError, complete_catalog_file, ends_transactions, newest_snapshot_time, prepare_catalog_file};
 pub use changed_files::{ChangedFile, ListedFile, changed_files};
 pub use contracts::ContractRow;
 pub use object::SyncedFiles;

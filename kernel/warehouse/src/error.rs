@@ -43,7 +43,7 @@ pub enum WarehouseError {
     #[error("the query failed while it ran: {problem}")]
     QueryFailed { problem: &'static str },
     #[error(
-        "the query needed more than its {memory_bytes_max} bytes of memory: narrow it by city, day or columns, group by fewer values, or raise memory_bytes_max"
+        "the query needed more than its {memory_bytes_max} bytes of memory, and not all that it holds can wait on disk: narrow it by city, day or columns, group by fewer values, or raise memory_bytes_max"
     )]
     QueryMemoryExceeded { memory_bytes_max: u64 },
     #[error("the query gives more than {rows_max} rows: aggregate, filter, or page with LIMIT, or raise rows_max if it was lowered by the request")]
@@ -77,6 +77,8 @@ pub enum WarehouseError {
         "the data file {file} {problem}: put the one of a backup in its place, which has it under the same path, or restore a whole backup ('backplane restore')"
     )]
     DataFileDamaged { file: String, problem: String },
+    #[error("the disk of the kernel's folder is full ({doing}), and nothing of this was kept: make room there, and send it again with the same key")]
+    StorageFull { doing: &'static str },
     #[error("the storage of the warehouse failed: {doing}")]
     Storage { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the warehouse broke a rule of its own: {problem}")]
@@ -129,7 +131,7 @@ impl Fault for WarehouseError {
             E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::SnapshotUnknown { .. } => Code::NotFound,
             E::FeedUnknown { .. } | E::FileUnknown { .. } | E::QuarantineUnknown { .. } => Code::NotFound,
             E::IdempotencyKeyReused { .. } => Code::AlreadyExists,
-            E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } | E::AppendsSaturated { .. } => Code::ResourceExhausted,
+            E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } | E::AppendsSaturated { .. } | E::StorageFull { .. } => Code::ResourceExhausted,
             E::DeadlinePassed { .. } => Code::DeadlineExceeded,
             E::FileTooBad { .. } | E::ContractBreaks { .. } => Code::FailedPrecondition,
             E::RevisionConflict { .. } => Code::Aborted,
@@ -165,6 +167,7 @@ impl Fault for WarehouseError {
             E::FileRefused { .. } => Reason::FileRefused,
             E::FileTooBad { .. } => Reason::FileTooBad,
             E::Closing => Reason::ShuttingDown,
+            E::StorageFull { .. } => Reason::StorageFull,
             E::Storage { .. } | E::InDoubt | E::DataFileDamaged { .. } => Reason::StorageFailed,
             E::Broken { .. } => Reason::InternalFault,
         }
@@ -192,8 +195,20 @@ impl Fault for WarehouseError {
     }
 }
 
+/// Whether a disk without room is at the bottom of an error. Libraries below pass on the system's text, or SQLite's, and not always the error itself.
+fn is_full(source: &(dyn std::error::Error + 'static)) -> bool {
+    let text = source.to_string();
+    text.contains("No space left on device") || text.contains("database or disk is full") || source.source().is_some_and(is_full)
+}
+
 impl From<WarehouseError> for tonic::Status {
     fn from(error: WarehouseError) -> Self {
-        kernel_base::status(&error)
+        match error {
+            WarehouseError::Storage { doing, source } if is_full(source.as_ref()) => {
+                tracing::error!(doing, error = %source, "the disk of the kernel's folder is full");
+                kernel_base::status(&WarehouseError::StorageFull { doing })
+            }
+            error => kernel_base::status(&error),
+        }
     }
 }

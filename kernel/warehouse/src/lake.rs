@@ -1,6 +1,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,12 +20,11 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     logical_expr::Expr,
-    parquet::basic::Compression,
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use datafusion_ducklake::{
-    ColumnDef, DuckLakeCatalog, DuckLakeError, DuckLakeTableWriter, MetadataProvider, MetadataWriter, NullOrder, SortDirection, SortField,
-    SqliteMetadataProvider, SqliteMetadataWriter, WriteMode, metadata_provider::DuckLakeTableColumn,
+    ColumnDef, DuckLakeCatalog, DuckLakeError, MetadataProvider, MetadataWriter, NullOrder, SortDirection, SortField, SqliteMetadataProvider,
+    SqliteMetadataWriter, WriteMode, metadata_provider::DuckLakeTableColumn,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -38,6 +38,7 @@ use self::{
     damage::refuse_damaged_files,
     held_metadata::HeldMetadata,
     opened::{Opened, Tables},
+    writers::{Writers, connection},
 };
 use crate::error::WarehouseError;
 
@@ -51,6 +52,7 @@ mod merging;
 mod noted_merge;
 mod opened;
 mod orphans;
+mod writers;
 
 pub(crate) use changes::Changes;
 pub(crate) use commit::{LakeTransaction, Staged};
@@ -64,6 +66,11 @@ const ROW_GROUP_ROWS_MAX: usize = 122_880;
 // choose encodings. Counting a whole row group of every file took a fifth of an import.
 const ROW_GROUP_BYTES_MAX: usize = 2 << 20;
 
+/// Where queries keep what their memory does not hold.
+const SPILL: &str = "spill";
+// Limit: bytes that running queries have there together. Who wants more fails, and leaves the disk to the rows.
+const SPILLED_BYTES_MAX: u64 = 16 << 30;
+
 const KERNEL_SCHEMA: &str = "kernel";
 
 /// The tables: a SQLite catalog and Parquet files, all through datafusion-ducklake, which only this folder names.
@@ -74,8 +81,9 @@ pub(crate) struct Lake {
     catalog: PathBuf,
     /// The folder of the data files.
     data: PathBuf,
-    metadata: Arc<SqliteMetadataWriter>,
-    writer: DuckLakeTableWriter,
+    writers: Writers,
+    /// Whether a write failed so that its connection is good for none any more.
+    writers_failed: AtomicBool,
     provider: Arc<SqliteMetadataProvider>,
     files: Arc<SyncedFiles>,
     runtime_env: Arc<RuntimeEnv>,
@@ -152,7 +160,7 @@ impl Lake {
         let catalog = dir.join("catalog.db");
         let unusable = |source| WarehouseError::Storage { doing: "opening the catalog", source: Box::new(source) };
         kernel_storage::prepare_catalog_file(&catalog).await.map_err(unusable)?;
-        let connection = format!("sqlite:{}?mode=rwc", catalog.display());
+        let connection = connection(&catalog);
         let metadata = Arc::new(SqliteMetadataWriter::new_with_init(&connection).await.map_err(failed("opening the catalog"))?);
         kernel_storage::complete_catalog_file(&catalog).await.map_err(unusable)?;
         refuse_damaged_files(&catalog, &data).await?;
@@ -160,15 +168,14 @@ impl Lake {
         metadata.set_data_path(&path_text(data.clone())?).map_err(failed("naming the data folder in the catalog"))?;
         let provider = Arc::new(SqliteMetadataProvider::new(&connection).await.map_err(failed("opening the catalog for reading"))?);
         let files = Arc::new(SyncedFiles::new());
-        let writer = DuckLakeTableWriter::new(metadata.clone(), files.clone()).map_err(failed("opening the catalog for writing"))?;
         let newest = provider.get_current_snapshot().map_err(failed("reading the newest snapshot"))?;
         let lake = Lake {
             catalog,
             data,
-            metadata,
-            writer: writer.with_compression(Compression::SNAPPY).with_max_row_group_rows(ROW_GROUP_ROWS_MAX).with_max_row_group_bytes(ROW_GROUP_BYTES_MAX),
+            writers: Writers::new(metadata, &files)?,
+            writers_failed: AtomicBool::new(false),
             provider,
-            runtime_env: runtime_env(files.clone())?,
+            runtime_env: runtime_env(files.clone(), &dir.join(SPILL))?,
             files,
             tables: Mutex::new(Tables::default()),
             columns: Mutex::new(HashMap::new()),
@@ -237,7 +244,7 @@ impl Lake {
         }
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
-        let set = if wanted.is_empty() { self.metadata.reset_sort_spec(table_id) } else { self.metadata.set_sort_spec(table_id, &wanted) };
+        let set = if wanted.is_empty() { self.metadata().reset_sort_spec(table_id) } else { self.metadata().set_sort_spec(table_id, &wanted) };
         self.newest.store(self.landed(set)?, Ordering::SeqCst);
         Ok(())
     }
@@ -253,7 +260,7 @@ impl Lake {
         let Some(table_id) = self.table_id(table, self.newest()).map_err(&asking)? else {
             return Ok(None);
         };
-        let sorted = self.metadata.live_sort_spec(table_id).map_err(asking)?;
+        let sorted = self.metadata().live_sort_spec(table_id).map_err(asking)?;
         Ok(Some((table_id, sorted.map_or(Vec::new(), |sorted| sorted.fields))))
     }
 
@@ -271,9 +278,11 @@ impl Lake {
     async fn add_columns(&self, table: &TableName, schema: &SchemaRef, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
-        let setup =
-            self.metadata.begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append).map_err(failed("beginning a change of columns"))?;
-        let changed = self.metadata.publish_snapshot(
+        let setup = self
+            .metadata()
+            .begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append)
+            .map_err(self.write_failed("beginning a change of columns"))?;
+        let changed = self.metadata().publish_snapshot(
             setup.table_id,
             &table.schema,
             &table.name,
@@ -407,8 +416,12 @@ impl Lake {
     }
 
     /// Begins to write what a commit will publish; several may write at once.
-    pub(crate) fn stage(&self) -> Staged<'_> {
-        Staged::new(self)
+    ///
+    /// # Errors
+    /// When the disk is full that an earlier write found so.
+    pub(crate) async fn stage(&self) -> Result<Staged<'_>, WarehouseError> {
+        self.open_writers_anew().await?;
+        Ok(Staged::new(self))
     }
 
     /// Begins a commit; there is one at a time, the others wait.
@@ -416,7 +429,7 @@ impl Lake {
     /// # Errors
     /// When an earlier commit left the catalog in doubt.
     pub(crate) async fn begin(&self) -> Result<LakeTransaction<'_>, WarehouseError> {
-        self.stage().begin().await
+        self.stage().await?.begin().await
     }
 
     fn current_snapshot(&self) -> Result<i64, DuckLakeError> {
@@ -438,12 +451,15 @@ impl Lake {
     }
 }
 
-fn runtime_env(store: Arc<SyncedFiles>) -> Result<Arc<RuntimeEnv>, WarehouseError> {
-    // Nothing of the warehouse spills: a query that outgrows its memory fails, and leaves no rows in a temporary folder.
-    let environment = RuntimeEnvBuilder::new()
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
-        .build_arc()
-        .map_err(WarehouseError::broken)?;
+/// The environment of all sessions. What a query holds beyond its memory goes to files in a folder of its own, which nobody else may read, and is gone with the query, or
+/// with the next start.
+fn runtime_env(store: Arc<SyncedFiles>, spill: &Path) -> Result<Arc<RuntimeEnv>, WarehouseError> {
+    match std::fs::remove_dir_all(spill) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(WarehouseError::storage("emptying the folder of running queries")(error)),
+        _ => {}
+    }
+    let spilled = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill.to_owned()])).with_max_temp_directory_size(SPILLED_BYTES_MAX);
+    let environment = RuntimeEnvBuilder::new().with_disk_manager_builder(spilled).build_arc().map_err(WarehouseError::broken)?;
     let files = ObjectStoreUrl::parse("file://").map_err(WarehouseError::broken)?;
     environment.register_object_store(files.as_ref(), store);
     Ok(environment)

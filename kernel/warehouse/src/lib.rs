@@ -6,6 +6,7 @@
 //! rows, quarantine and batch record. No query session holds a table that is not guarded. Who may call is decided by the bus; which dataset, column and row
 //! here, from the rights in the call's context. Bytes from outside never panic and never grow a queue without bound.
 
+mod distinct_counts;
 mod engine;
 mod error;
 mod settings;

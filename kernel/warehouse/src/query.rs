@@ -7,7 +7,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
-use datafusion::{execution::SendableRecordBatchStream, logical_expr::LogicalPlan};
+use datafusion::{common::tree_node::TreeNode, execution::SendableRecordBatchStream, logical_expr::LogicalPlan};
 use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
 use tokio::sync::{
@@ -19,7 +19,7 @@ use tonic::Status;
 use self::{ipc::IpcPieces, kept_plans::PlanKey};
 use crate::{
     error::WarehouseError,
-    guard::session::{Catalog, GuardedSession},
+    guard::session::{Catalog, GuardedSession, Joins},
     warehouse::Inner,
 };
 
@@ -98,9 +98,12 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
             format!("snapshot {changes_after} is later than {snapshot_id}, which the query reads: leave snapshot_id out, or send an earlier one here");
         return Err(WarehouseError::FieldInvalid { field: "changes_after", problem });
     }
-    let mut batches = plan(inner, asked, snapshot_id).await?;
+    let session = inner.sessions.at(snapshot_id, changes_after, asked.memory_bytes_max);
+    let logical = logical_plan(inner, asked, &session).await?;
+    let mut joins = Joins::InMemory;
+    let mut batches = rows(&session, &logical, joins, asked).await?;
     let mut pieces = IpcPieces::begin(&batches.schema())?;
-    let mut rows = 0;
+    let mut count = 0;
     let mut first = Some(snapshot_id);
     loop {
         while let Some(ipc) = pieces.next_piece() {
@@ -109,16 +112,26 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
                 return Ok(());
             }
         }
-        let Some(batch) = next(&mut batches, asked).await? else {
+        let batch = match next(&mut batches, asked).await {
+            // Joins may be what is too large: before the first row they can still be done another way.
+            Err(WarehouseError::QueryMemoryExceeded { .. }) if count == 0 && joins == Joins::InMemory && has_joins(&logical) => {
+                joins = Joins::Sorted;
+                drop(batches);
+                batches = rows(&session, &logical, joins, asked).await?;
+                continue;
+            }
+            outcome => outcome?,
+        };
+        let Some(batch) = batch else {
             break;
         };
-        rows += batch.num_rows() as u64;
-        if rows > asked.rows_max {
+        count += batch.num_rows() as u64;
+        if count > asked.rows_max {
             return Err(WarehouseError::QueryRowsExceeded { rows_max: asked.rows_max });
         }
         pieces.write(&batch)?;
     }
-    let statistics = QueryStatistics { rows: i64::try_from(rows).unwrap_or(i64::MAX), elapsed_micros: micros(asked.began.elapsed()) };
+    let statistics = QueryStatistics { rows: i64::try_from(count).unwrap_or(i64::MAX), elapsed_micros: micros(asked.began.elapsed()) };
     let last = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc: pieces.finish()?, statistics: Some(statistics) };
     let _ = answers.send(Ok(last)).await;
     Ok(())
@@ -153,10 +166,13 @@ impl<'a> Turn<'a> {
     }
 }
 
-async fn plan(inner: &Inner, asked: &Asked, snapshot_id: i64) -> Result<SendableRecordBatchStream, WarehouseError> {
-    let session = inner.sessions.at(snapshot_id, asked.request.changes_after, asked.memory_bytes_max);
-    let logical = logical_plan(inner, asked, &session).await?;
-    let physical = session.lay_out(&logical).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
+fn has_joins(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_)))).unwrap_or(false)
+}
+
+/// Begins to run a plan.
+async fn rows(session: &GuardedSession<'_>, plan: &LogicalPlan, joins: Joins, asked: &Asked) -> Result<SendableRecordBatchStream, WarehouseError> {
+    let physical = session.lay_out(plan, joins).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
     session.run(physical).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
 }
 

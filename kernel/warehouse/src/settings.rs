@@ -34,7 +34,7 @@ pub struct WarehouseSettings {
 pub struct QueryLimits {
     // Limit: rows of an answer. A caller that wants more wants an export, not an answer.
     pub rows_max: u64,
-    // Limit: memory of a query's joins, sorts and groups, per query; it fails instead of spilling to disk.
+    // Limit: memory of a query's joins, sorts and groups, per query. What it holds beyond that goes to disk; it fails when it cannot.
     pub memory_bytes_max: u64,
     // Limit: queries that run at once; the others wait for their turn until their deadline. More than twice the cores only makes all of them slower.
     pub running_max: usize,
@@ -66,6 +66,6 @@ impl WarehouseSettings {
 impl Default for QueryLimits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        QueryLimits { rows_max: 1_000_000, memory_bytes_max: 256 << 20, running_max: cores * 2, looked_into_rows: 20_000, one_core_rows: 100_000 }
+        QueryLimits { rows_max: 1_000_000, memory_bytes_max: 1 << 30, running_max: cores * 2, looked_into_rows: 20_000, one_core_rows: 100_000 }
     }
 }

@@ -68,7 +68,7 @@ impl Appender {
         let Some(rows) = batch.change.rows().filter(|_| is_ahead) else {
             return Ok(Prepared { appender: self, batch, written: None });
         };
-        let (schema, now, mut staged) = (batch.dataset.table_schema(), self.clock.now_micros(), self.lake.stage());
+        let (schema, now, mut staged) = (batch.dataset.table_schema(), self.clock.now_micros(), self.lake.stage().await?);
         staged.append(&table, &schema, &[with_hidden(&schema, rows, &batch, now)?]).await?;
         Ok(Prepared { appender: self, batch, written: Some((staged, now)) })
     }

@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
+    fmt, iter,
     sync::Arc,
 };
 
@@ -9,8 +9,9 @@ use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider},
     common::tree_node::TreeNodeRecursion,
     error::DataFusionError,
-    execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
+    execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
     logical_expr::LogicalPlan,
+    optimizer::{Optimizer, OptimizerRule},
     physical_plan::{ExecutionPlan, execute_stream},
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
     prelude::{SessionConfig, SessionContext},
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     append::Appender,
     contract::{DatasetContract, Datasets},
+    distinct_counts::DistinctCounts,
     error::WarehouseError,
     settings::QueryLimits,
 };
@@ -42,6 +44,17 @@ pub(crate) struct Sessions {
     blank: SessionState,
     /// The same without rules for the plans of the engine.
     bare: SessionState,
+    /// The same as the first, and joins sort both sides.
+    sorting: SessionState,
+}
+
+/// How two tables are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// One side is held in memory, where a row's match is found at once.
+    InMemory,
+    /// Both sides are sorted, which goes to disk when memory is short.
+    Sorted,
 }
 
 /// One request's way through the engine, at one snapshot: plans are made, laid out over the files and run.
@@ -77,6 +90,7 @@ impl Sessions {
                 .with_config(config)
                 .with_runtime_env(appender.lake().runtime_env().clone())
                 .with_default_features()
+                .with_optimizer_rules(optimizer_rules())
                 // generate_series and range make rows from nothing, without end.
                 .with_table_functions(HashMap::new())
                 .build(),
@@ -86,7 +100,9 @@ impl Sessions {
         }
         let blank = context.state();
         let bare = SessionStateBuilder::new_from_existing(blank.clone()).with_physical_optimizer_rules(Vec::new()).build();
-        Sessions { appender, limits, blank, bare }
+        let mut sorting = blank.clone();
+        sorting.config_mut().options_mut().optimizer.prefer_hash_join = false;
+        Sessions { appender, limits, blank, bare, sorting }
     }
 
     pub(crate) fn at(&self, snapshot: i64, changes_after: i64, memory_bytes_max: u64) -> GuardedSession<'_> {
@@ -126,8 +142,11 @@ impl GuardedSession<'_> {
     }
 
     /// Lays an optimized plan out over the files.
-    pub(crate) async fn lay_out(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    pub(crate) async fn lay_out(&self, plan: &LogicalPlan, joins: Joins) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let planner = DefaultPhysicalPlanner::default();
+        if joins == Joins::Sorted {
+            return planner.create_physical_plan(plan, &self.state(&self.sessions.sorting)).await;
+        }
         if !streams_through(plan)? {
             return planner.create_physical_plan(plan, &self.state(&self.sessions.blank)).await;
         }
@@ -151,10 +170,15 @@ impl GuardedSession<'_> {
 
     /// Runs a plan within the memory of the request.
     pub(crate) fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let memory = Arc::new(GreedyMemoryPool::new(usize::try_from(self.memory_bytes_max).unwrap_or(usize::MAX)));
+        let memory = Arc::new(FairSpillPool::new(usize::try_from(self.memory_bytes_max).unwrap_or(usize::MAX)));
         let environment = RuntimeEnvBuilder::from_runtime_env(self.sessions.appender.lake().runtime_env()).with_memory_pool(memory).build_arc()?;
         execute_stream(plan, Arc::new(TaskContext::from(&self.sessions.blank).with_runtime(environment)))
     }
+}
+
+/// Those of the engine and, before them, ours.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    iter::once(Arc::new(DistinctCounts) as _).chain(Optimizer::new().rules).collect()
 }
 
 /// Whether rows go through the plan one by one, each where it comes. Such a plan can run as it is laid out: no rule of the engine has to bring rows together or in

@@ -29,7 +29,7 @@ pub(crate) struct Staged<'a> {
 
 impl<'a> Staged<'a> {
     pub(super) fn new(lake: &'a Lake) -> Staged<'a> {
-        Staged { lake, staged: lake.writer.transaction(), tables: Vec::new() }
+        Staged { lake, staged: lake.writer().transaction(), tables: Vec::new() }
     }
 
     /// Adds rows to a table, as a Parquet file. One transaction takes one such call for a table.
@@ -38,7 +38,7 @@ impl<'a> Staged<'a> {
         if rows.iter().any(|batch| batch.num_rows() > 0) {
             self.tables.push(table.clone());
         }
-        self.staged.stage_write(&table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows)).await.map_err(failed("writing rows"))
+        self.staged.stage_write(&table.schema, &table.name, schema, WriteMode::Append, &in_slices(rows)).await.map_err(self.lake.write_failed("writing rows"))
     }
 
     /// Waits for the turn of this commit; there is one at a time.
@@ -97,7 +97,7 @@ impl<'a> LakeTransaction<'a> {
             .staged
             .stage_write_with_options(&table.schema, &table.name, schema, WriteMode::Append, rows, &options)
             .await
-            .map_err(failed("writing rows of the kernel"))
+            .map_err(self.lake.write_failed("writing rows of the kernel"))
     }
 
     /// The same, and `snapshot_column` of every row receives the id of the snapshot that this commit becomes.
@@ -114,7 +114,7 @@ impl<'a> LakeTransaction<'a> {
             .staged
             .stage_write_with_snapshot_columns(&table.schema, &table.name, schema, WriteMode::Append, rows, &options, &[snapshot_column])
             .await
-            .map_err(failed("writing the batch record"))
+            .map_err(self.lake.write_failed("writing the batch record"))
     }
 
     /// Removes the rows that fit `removed` and adds others, in the same snapshot; columns as in [`LakeTransaction::append`]. The removal is a positional delete file beside each data file that holds such
@@ -127,7 +127,7 @@ impl<'a> LakeTransaction<'a> {
         }
         let staged =
             self.staged.staged.stage_write_with_deletes(&table.schema, &table.name, &schema, WriteMode::Append, &in_slices(&rows), &deletes, &[]).await;
-        staged.map_err(failed("replacing rows"))?;
+        staged.map_err(self.lake.write_failed("replacing rows"))?;
         Ok(count)
     }
 
@@ -154,8 +154,12 @@ impl<'a> LakeTransaction<'a> {
             count += matched.difference(&before).count() as u64;
             let mut positions: Vec<i64> = before.union(&matched).copied().collect();
             positions.sort_unstable();
-            let delete =
-                self.lake.writer.write_delete_file(&table.schema, &table.name, &file.file.path, &positions).await.map_err(failed("writing a delete file"))?;
+            let delete = self
+                .lake
+                .writer()
+                .write_delete_file(&table.schema, &table.name, &file.file.path, &positions)
+                .await
+                .map_err(self.lake.write_failed("writing a delete file"))?;
             entries.push(DeleteFileEntry { data_file_id: file.data_file_id, expected_prev_delete_file: file.delete_file_id, delete });
         }
         Ok((entries, count))
@@ -206,6 +210,7 @@ pub(crate) struct Landed<'a> {
 /// A commit may fail after the catalog took it. Nobody else writes, so a newer snapshot than the base can only be this one. When that cannot be read either,
 /// nobody knows, and what the kernel remembers of keys and slices may be wrong: no further commit is made until a start has read the catalog anew.
 pub(super) fn landed_all_the_same(lake: &Lake, base: i64, error: DuckLakeError) -> Result<i64, WarehouseError> {
+    lake.note_failure(&error);
     match lake.current_snapshot() {
         Ok(newest) if newest > base => {
             tracing::warn!(error = %error, snapshot = newest, "a commit reported a failure and is in the catalog: taken as done");
@@ -291,7 +296,7 @@ mod tests {
         let lake = Lake::open(dir.path()).await.unwrap();
         let (other, schema) = (TableName::dataset("other"), Schema::new(vec![Field::new("number", DataType::Int64, false)]));
         let columns = crate::lake::column_definitions(&schema).unwrap();
-        lake.metadata.begin_write_transaction("main", "other", &columns, WriteMode::Append).unwrap();
+        lake.metadata().begin_write_transaction("main", "other", &columns, WriteMode::Append).unwrap();
         two_rows(&lake).await.commit(|_| ()).await.unwrap();
         drop(lake);
 

@@ -214,7 +214,7 @@ impl Lake {
     /// Commits a merge, whose turn it is; false when rows were removed from its files while it was prepared. What did not land leaves no files.
     async fn commit_merge(&self, table: &TableName, merge: &NotedMerge) -> Result<bool, WarehouseError> {
         // What a panic leaves behind is looked at as after any other failure.
-        let committing = || std::panic::catch_unwind(AssertUnwindSafe(|| merge.commit(&self.metadata)));
+        let committing = || std::panic::catch_unwind(AssertUnwindSafe(|| merge.commit(self.metadata())));
         let committed = self.refuse_in_doubt().and_then(|()| match committing() {
             Ok(Err(DuckLakeError::Conflict(_))) => Ok(false),
             Ok(committed) => self.note_merged(table, committed).map(|()| true),
@@ -229,7 +229,7 @@ impl Lake {
 
     /// Writes the merged files; no snapshot has them yet. `None` when nothing was to be merged after all.
     async fn prepare(&self, table: &TableName, due: &Due) -> Result<Option<NotedMerge>, WarehouseError> {
-        let writer = Arc::new(NotingWriter::new(self.metadata.clone()));
+        let writer = Arc::new(NotingWriter::new(self.metadata().clone()));
         let opened = self.open_to_merge(table, due.files.clone(), writer.clone()).await?;
         let (opened, session) = (duck_lake(opened.as_ref())?, self.session().state());
         let merging = async {
@@ -249,7 +249,7 @@ impl Lake {
     /// Deletes the files of a merge that no snapshot will have. One that stays costs room and nothing else.
     async fn discard(&self, table: &TableName, merge: &NotedMerge) {
         for CompactionOutputFile { file, .. } in &merge.outputs {
-            let deleted = match self.metadata.get_data_path() {
+            let deleted = match self.metadata().get_data_path() {
                 Ok(data) if file.path_is_relative => tokio::fs::remove_file(Path::new(&data).join(&*table.schema).join(&table.name).join(&file.path)).await,
                 Ok(_) => tokio::fs::remove_file(&file.path).await,
                 Err(error) => Err(io::Error::other(error)),
@@ -329,7 +329,10 @@ impl Lake {
             return Ok(());
         }
         let merged_before = CleanupCriteria::OlderThan((SystemTime::now() - kept_for).into());
-        cleanup_old_files_sqlite(&self.metadata, self.files.clone(), merged_before, false).await.map(drop).map_err(failed("deleting files that were merged"))
+        cleanup_old_files_sqlite(self.metadata(), self.files.clone(), merged_before, false)
+            .await
+            .map(drop)
+            .map_err(self.write_failed("deleting files that were merged"))
     }
 }
 
@@ -504,7 +507,7 @@ mod tests {
                         begun = lake.prepare(&some(), due).await.unwrap();
                     }
                 }
-                Step::EndMerge => match begun.take().map(|merge| (merge.commit(&lake.metadata), merge)) {
+                Step::EndMerge => match begun.take().map(|merge| (merge.commit(lake.metadata()), merge)) {
                     None => {}
                     Some((Err(DuckLakeError::Conflict(_)), merge)) => lake.discard(&some(), &merge).await,
                     Some((committed, _)) => lake.note_merged(&some(), committed).unwrap(),
@@ -793,7 +796,7 @@ mod tests {
         let due = lake.due(&some(), Pace::AtRest).unwrap().remove(0);
         let merge = lake.prepare(&some(), &due).await.unwrap().unwrap();
         let beside = append(&lake, "a", &[2], "").await;
-        lake.note_merged(&some(), merge.commit(&lake.metadata)).unwrap();
+        lake.note_merged(&some(), merge.commit(lake.metadata())).unwrap();
         assert_eq!((files(&lake), lake.newest()), (vec![2], beside + 1));
         for (snapshot, expected) in [(before, &[0, 1][..]), (beside, &[0, 1, 2]), (beside + 1, &[0, 1, 2])] {
             assert_eq!(numbers(&lake, snapshot, None).await, expected, "at {snapshot}");

@@ -24,7 +24,7 @@ impl Lake {
         };
         let week_ago = SystemTime::now().checked_sub(KEPT).unwrap_or(SystemTime::UNIX_EPOCH);
         let older = CleanupCriteria::OlderThan(newest.min(week_ago).into());
-        let deleted = delete_orphaned_files_sqlite(&self.metadata, self.files.clone(), older, false).await;
+        let deleted = delete_orphaned_files_sqlite(self.metadata(), self.files.clone(), older, false).await;
         let deleted = deleted.map_err(failed("deleting files that no snapshot names"))?;
         if !deleted.is_empty() {
             tracing::info!(files = deleted.len(), "files that a crash left behind, and that no snapshot names, were deleted");

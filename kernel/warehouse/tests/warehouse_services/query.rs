@@ -125,6 +125,77 @@ async fn a_query_that_outgrows_its_rows_memory_or_time_fails_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn different_values_of_several_columns_are_counted_in_each_group() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    for (prefix, page, count) in [("a", "/home", 300), ("b", "/home", 120), ("c", "/help", 7)] {
+        kernel.append(&foshan, prefix, &interactions(prefix, page, count)).await.unwrap();
+    }
+    for (sql, expected) in [
+        // Addresses repeat between the appends and not within one; nobody has a customer_id.
+        (
+            "select page, count(distinct client_address), count(distinct session_id), count(distinct customer_id), count(*), sum(status) from interaction group by page order by page",
+            vec!["/help|7|1|0|7|1400", "/home|300|2|0|420|84000"],
+        ),
+        ("select count(distinct event_id) as events, customer_id, count(distinct page) as pages from interaction group by customer_id", vec!["427|null|2"]),
+        (
+            "select upper(page) as p, count(distinct length(event_id)) as l, count(distinct ok) as o, count(distinct ok) + 1 from interaction where session_id <> 'b-session' group by upper(page) having count(distinct ok) = 1 order by 1",
+            vec!["/HELP|1|1|2", "/HOME|3|1|2"],
+        ),
+        (
+            "select page, day, count(distinct session_id), count(distinct visitor_id) filter (where session_id like 'a%') from interaction group by page, day order by 1",
+            vec!["/help|2026-01-01|1|0", "/home|2026-01-01|2|1"],
+        ),
+        (
+            "select page, count(distinct session_id), count(distinct ok) from interaction where page in (select page from interaction where status = 200) group by page order by 1",
+            vec!["/help|1|1", "/home|2|1"],
+        ),
+    ] {
+        assert_eq!(kernel.table(&foshan, sql).await, expected, "{sql}");
+        assert_eq!(kernel.table(&foshan, sql).await, expected, "again: {sql}");
+    }
+}
+
+/// Files that queries have on disk.
+fn spilled(kernel: &Kernel) -> usize {
+    let folders = std::fs::read_dir(kernel.settings.dir.join("spill")).unwrap().map(|folder| folder.unwrap().path());
+    folders.map(|folder| std::fs::read_dir(folder).unwrap().count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_query_holds_beyond_its_memory_goes_to_disk_while_it_runs() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    kernel.append(&foshan, "k", &interactions("a", "/home", 1_000)).await.unwrap();
+    // A million different texts, some sixty megabytes of them.
+    let pairs = "select a.event_id || '-' || b.event_id || '-long-enough-to-be-kept-apart' as pair from interaction a cross join interaction b";
+    let grouped = format!("select count(*) from (select pair, count(*) as n from ({pairs}) p group by pair) g where n = 1");
+    let sorted = format!("select count(*) from (select pair, row_number() over (order by pair desc) as place from ({pairs}) p) s where place > 10");
+    let joined = format!("with p as ({pairs}) select count(*) from p x join p y on x.pair = y.pair");
+    for (sql, memory_bytes_max, expected) in [(grouped, 48 << 20, "1000000"), (sorted, 48 << 20, "999990"), (joined, 128 << 20, "1000000")] {
+        let query = QueryRequest { sql: sql.clone(), memory_bytes_max, ..QueryRequest::default() };
+        let answering = kernel.ask(&foshan, query);
+        let mut seen = 0;
+        let answer = {
+            tokio::pin!(answering);
+            loop {
+                tokio::select! {
+                    answer = &mut answering => break answer,
+                    () = tokio::task::yield_now() => seen = seen.max(spilled(&kernel)),
+                }
+            }
+        };
+        assert_eq!(answer.unwrap().lines(), [expected], "{sql}");
+        assert!(seen > 0, "nothing went to disk: {sql}");
+        assert_eq!(spilled(&kernel), 0, "what went to disk is gone with the query: {sql}");
+    }
+    let left = kernel.settings.dir.join("spill/of-a-crash");
+    std::fs::write(&left, "rows").unwrap();
+    let kernel = kernel.restarted(|_| {}).await;
+    assert!(!left.exists() && kernel.settings.dir.join("spill").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_frees_the_turn_of_its_query() {
     let kernel = Kernel::start_with(|settings| settings.query.running_max = 1).await;
     let foshan = city_caller("440600");
