@@ -14,7 +14,7 @@ use crate::{
     error::WarehouseError,
     guard::{
         Policy,
-        session::{Catalog, Joins},
+        session::{Catalog, MemoryUse},
     },
     lake::TableName,
     timestamp::timestamp,
@@ -101,7 +101,7 @@ async fn rows(inner: &Inner, context: &CallContext, contract: &DatasetContract) 
     let planner = session.planner(&Catalog { datasets: &inner.contracts.datasets(), rights: &context.rights, with_origin: false })?;
     let counting = async {
         let plan = planner.create_logical_plan(&format!("SELECT count(*) FROM {}", TableReference::from(contract.name.as_str()).to_quoted_string())).await?;
-        session.run(session.lay_out(&planner.optimize(&plan)?, Joins::InMemory).await?)?.try_collect::<Vec<_>>().await
+        session.run(session.lay_out(&planner.optimize(&plan)?, MemoryUse::AsAsked).await?, MemoryUse::AsAsked)?.try_collect::<Vec<_>>().await
     };
     let counts = counting.await.map_err(|source| WarehouseError::Storage { doing: "counting the rows of a dataset", source: Box::new(source) })?;
     Ok(counts.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum())

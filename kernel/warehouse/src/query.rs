@@ -7,7 +7,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
-use datafusion::{common::tree_node::TreeNode, execution::SendableRecordBatchStream, logical_expr::LogicalPlan};
+use datafusion::{execution::SendableRecordBatchStream, logical_expr::LogicalPlan};
 use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
 use tokio::sync::{
@@ -19,7 +19,7 @@ use tonic::Status;
 use self::{ipc::IpcPieces, kept_plans::PlanKey};
 use crate::{
     error::WarehouseError,
-    guard::session::{Catalog, GuardedSession, Joins},
+    guard::session::{Catalog, GuardedSession, MemoryUse},
     warehouse::Inner,
 };
 
@@ -100,8 +100,8 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
     }
     let session = inner.sessions.at(snapshot_id, changes_after, asked.memory_bytes_max);
     let logical = logical_plan(inner, asked, &session).await?;
-    let mut joins = Joins::InMemory;
-    let mut batches = rows(&session, &logical, joins, asked).await?;
+    let mut memory = MemoryUse::AsAsked;
+    let mut batches = rows(&session, &logical, memory, asked).await?;
     let mut pieces = IpcPieces::begin(&batches.schema())?;
     let mut count = 0;
     let mut first = Some(snapshot_id);
@@ -113,11 +113,11 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
             }
         }
         let batch = match next(&mut batches, asked).await {
-            // Joins may be what is too large: before the first row they can still be done another way.
-            Err(WarehouseError::QueryMemoryExceeded { .. }) if count == 0 && joins == Joins::InMemory && has_joins(&logical) => {
-                joins = Joins::Sorted;
+            // Before the first row it can still be done another way.
+            Err(WarehouseError::QueryMemoryExceeded { .. }) if count == 0 && memory == MemoryUse::AsAsked => {
+                memory = MemoryUse::Shared;
                 drop(batches);
-                batches = rows(&session, &logical, joins, asked).await?;
+                batches = rows(&session, &logical, memory, asked).await?;
                 continue;
             }
             outcome => outcome?,
@@ -166,14 +166,10 @@ impl<'a> Turn<'a> {
     }
 }
 
-fn has_joins(plan: &LogicalPlan) -> bool {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_)))).unwrap_or(false)
-}
-
 /// Begins to run a plan.
-async fn rows(session: &GuardedSession<'_>, plan: &LogicalPlan, joins: Joins, asked: &Asked) -> Result<SendableRecordBatchStream, WarehouseError> {
-    let physical = session.lay_out(plan, joins).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
-    session.run(physical).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+async fn rows(session: &GuardedSession<'_>, plan: &LogicalPlan, memory: MemoryUse, asked: &Asked) -> Result<SendableRecordBatchStream, WarehouseError> {
+    let physical = session.lay_out(plan, memory).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
+    session.run(physical, memory).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
 }
 
 /// The optimized plan, made of one that is kept where there is one.

@@ -9,7 +9,11 @@ use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider},
     common::tree_node::TreeNodeRecursion,
     error::DataFusionError,
-    execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
+    execution::{
+        SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+        memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool},
+        runtime_env::RuntimeEnvBuilder,
+    },
     logical_expr::LogicalPlan,
     optimizer::{Optimizer, OptimizerRule},
     physical_plan::{ExecutionPlan, execute_stream},
@@ -36,6 +40,10 @@ const SCHEMA: &str = "public";
 /// The schema of the changes of shared datasets, and the catalog of those of plugins.
 const CHANGES: &str = "changes";
 
+// Limit: what a sort keeps back for merging what it has put on disk: the engine's own measure, and of a query with little memory a part that leaves some for the rows.
+const SORT_RESERVATION_BYTES_MAX: usize = 10 << 20;
+const SORT_RESERVATION_SHARE: usize = 64;
+
 /// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
 pub(crate) struct Sessions {
     appender: Arc<Appender>,
@@ -48,13 +56,13 @@ pub(crate) struct Sessions {
     sorting: SessionState,
 }
 
-/// How two tables are joined.
+/// How a query uses its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joins {
-    /// One side is held in memory, where a row's match is found at once.
-    InMemory,
-    /// Both sides are sorted, which goes to disk when memory is short.
-    Sorted,
+pub(crate) enum MemoryUse {
+    /// Whoever of its parts asks first has it, and joins hold one side: the fastest way, as long as it is enough.
+    AsAsked,
+    /// Each part has an equal share and puts the rest on disk, and joins sort both sides.
+    Shared,
 }
 
 /// One request's way through the engine, at one snapshot: plans are made, laid out over the files and run.
@@ -142,9 +150,9 @@ impl GuardedSession<'_> {
     }
 
     /// Lays an optimized plan out over the files.
-    pub(crate) async fn lay_out(&self, plan: &LogicalPlan, joins: Joins) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    pub(crate) async fn lay_out(&self, plan: &LogicalPlan, memory: MemoryUse) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let planner = DefaultPhysicalPlanner::default();
-        if joins == Joins::Sorted {
+        if memory == MemoryUse::Shared {
             return planner.create_physical_plan(plan, &self.state(&self.sessions.sorting)).await;
         }
         if !streams_through(plan)? {
@@ -169,10 +177,17 @@ impl GuardedSession<'_> {
     }
 
     /// Runs a plan within the memory of the request.
-    pub(crate) fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let memory = Arc::new(FairSpillPool::new(usize::try_from(self.memory_bytes_max).unwrap_or(usize::MAX)));
+    pub(crate) fn run(&self, plan: Arc<dyn ExecutionPlan>, memory: MemoryUse) -> Result<SendableRecordBatchStream, DataFusionError> {
+        let memory_bytes_max = usize::try_from(self.memory_bytes_max).unwrap_or(usize::MAX);
+        let memory: Arc<dyn MemoryPool> = match memory {
+            MemoryUse::AsAsked => Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
+            MemoryUse::Shared => Arc::new(FairSpillPool::new(memory_bytes_max)),
+        };
         let environment = RuntimeEnvBuilder::from_runtime_env(self.sessions.appender.lake().runtime_env()).with_memory_pool(memory).build_arc()?;
-        execute_stream(plan, Arc::new(TaskContext::from(&self.sessions.blank).with_runtime(environment)))
+        let context = TaskContext::from(&self.sessions.blank);
+        let mut config = context.session_config().clone();
+        config.options_mut().execution.sort_spill_reservation_bytes = SORT_RESERVATION_BYTES_MAX.min(memory_bytes_max / SORT_RESERVATION_SHARE);
+        execute_stream(plan, Arc::new(context.with_session_config(config).with_runtime(environment)))
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) fn while_laying_out(error: DataFusionError, memory_bytes_max: u64) ->
 /// An error of a running query. Its text may quote values of rows, so none of it is passed on.
 pub(super) fn while_running(error: DataFusionError, memory_bytes_max: u64) -> WarehouseError {
     if is_out_of_memory(&error) {
+        // Names operators and bytes, no values.
+        tracing::info!(%error, "a query needs more memory than it may have");
         return WarehouseError::QueryMemoryExceeded { memory_bytes_max };
     }
     let values = "a value could not be computed or converted, such as text that is no number, or a division by zero: use try_cast, nullif or a filter";

@@ -30,6 +30,10 @@ use crate::{
 /// assert_eq!(query.rows::<Row>()?.one()?.charged_fen, Fen::new(600));
 /// let asked = &kernel.queries()[0];
 /// assert_eq!((asked.parameters[0].value.clone(), asked.snapshot_id), (Some(Value::Integer(8_001)), 41));
+/// // What came and went since is asked for with the snapshot of the answer that is known.
+/// let more = context.warehouse().query("SELECT coalesce(sum(_change * amount_fen), 0) AS charged_fen FROM changes.charge").changes_after(41).rows::<Row>()?.one()?;
+/// assert_eq!(kernel.queries()[1].changes_after, 41);
+/// # assert_eq!(more.charged_fen, Fen::new(600));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a query runs when its rows or batches are asked for"]
