@@ -1,9 +1,9 @@
 """Answers SQL with the kernel's peers, on rows that it computes as `queries.rs` does.
 
-    engines.py FOLDER ROWS
+    engines.py FOLDER ROWS THREADS
 
 Makes DuckDB's Parquet and table of the rows, says so in a line of JSON, and then answers each line of its input, a JSON object with `engine` and `sql`, with a line:
-the seconds until the answer is there as Arrow, and the rows as text. Two threads each, as the kernel has.
+the seconds until the answer is there as Arrow, and a digest of its rows. As many threads each as the kernel has.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ DAYS = 90
 CUSTOMERS_OF_CITY = 47_619
 ENROLMENTS = 400_000
 
-folder, rows = sys.argv[1], int(sys.argv[2])
+folder, rows, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 of_city_day = rows // (DAYS * len(CITIES))
 TABLES = {
     "usage": f"""
@@ -50,7 +50,7 @@ TABLES = {
 
 
 def duckdb_of_tables():
-    connection = duckdb.connect(f"{folder}/tables.duckdb", config={"threads": 2})
+    connection = duckdb.connect(f"{folder}/tables.duckdb", config={"threads": threads})
     for name, select in TABLES.items():
         connection.execute(f"create table {name} as {select}")
     connection.execute("checkpoint")
@@ -58,7 +58,7 @@ def duckdb_of_tables():
 
 
 def duckdb_of_parquet(tables):
-    connection = duckdb.connect(config={"threads": 2})
+    connection = duckdb.connect(config={"threads": threads})
     for name in TABLES:
         tables.execute(f"copy {name} to '{folder}/{name}.parquet' (format parquet)")
         connection.execute(f"create view {name} as select * from '{folder}/{name}.parquet'")
@@ -67,7 +67,7 @@ def duckdb_of_parquet(tables):
 
 def chdb_of_parquet():
     session = chdb.session.Session()
-    session.query("set max_threads = 2")
+    session.query(f"set max_threads = {threads}")
     for name in TABLES:
         session.query(f"create view {name} as select * from file('{folder}/{name}.parquet', 'Parquet')")
     return session

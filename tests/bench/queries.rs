@@ -1,5 +1,5 @@
 //! Ten questions of the domain over twenty million usage rows, through the door and the guards of a kernel, beside DuckDB on its own Parquet and in its own tables and
-//! chDB, in turn. All answers are compared.
+//! chDB, in turn. All answers are compared, in whichever order their rows come. The kernel's time has gRPC, the guards and the audit in it, and it keeps plans; the peers are asked within their process.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -226,7 +226,9 @@ struct Peers {
 impl Peers {
     fn start(folder: &Path, rows: i64) -> Peers {
         let script = repository().join("tests/bench/engines.py");
-        let mut process = bench_python().arg(script).arg(folder).arg(rows.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let threads = std::thread::available_parallelism().unwrap();
+        let mut process =
+            bench_python().arg(script).arg(folder).args([rows.to_string(), threads.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (requests, answers) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
         let mut peers = Peers { process, requests, answers };
         assert_eq!(peers.line()["ready"], true);

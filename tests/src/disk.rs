@@ -20,6 +20,8 @@ pub enum DiskFault {
     Full,
     /// No sync succeeds.
     Sync,
+    /// The process ends before its next operation: the record has all that it did.
+    Stop,
 }
 
 impl Recording {
@@ -58,6 +60,7 @@ impl Recording {
         let text = match fault {
             Some(DiskFault::Full) => "full",
             Some(DiskFault::Sync) => "sync",
+            Some(DiskFault::Stop) => "stop",
             None => "",
         };
         std::fs::write(self.fault(), text).expect("the fault is told");

@@ -121,7 +121,7 @@ impl Kernel {
         Kernel { process, address, token, call, dir, launch }
     }
 
-    /// Ends the process as a power switch would, and starts another on the same folder.
+    /// Ends the process as `kill -9` does, and starts another on the same folder.
     pub async fn kill_and_restart(mut self) -> Kernel {
         self.process.kill().expect("the kernel can be killed");
         self.process.wait().expect("the kernel ends");
@@ -147,7 +147,7 @@ impl Kernel {
         self.signal(libc::SIGTERM);
     }
 
-    /// Ends the process as a power switch would. [`Kernel::kill_and_restart`] starts another.
+    /// Ends the process as `kill -9` does. [`Kernel::kill_and_restart`] starts another.
     pub fn kill(&self) {
         self.signal(libc::SIGKILL);
     }

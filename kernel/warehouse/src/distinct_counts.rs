@@ -1,13 +1,22 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{Column, NullEquality, Result, tree_node::Transformed},
+    common::{
+        Column, NullEquality, Result,
+        tree_node::{Transformed, TreeNode},
+    },
+    datasource::source_as_provider,
     logical_expr::{
         Aggregate, Expr, JoinType, LogicalPlan, LogicalPlanBuilder,
         expr::{AggregateFunction, AggregateFunctionParams},
     },
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
+
+use crate::guard::planned_table;
+
+// Limit: columns that are counted so: each reads the rows once more, and the plan grows with the square of them.
+const COLUMNS_MAX: usize = 8;
 
 /// Counts the different values of several columns in each group: every column in an aggregate of its own, which are joined by the group. The engine does so for one
 /// column; of several it keeps a set for each group and column, and a million groups take minutes.
@@ -60,6 +69,9 @@ impl Counts<'_> {
             }
         }
         let first = counts.distinct.first()?.1;
+        if counts.distinct.len() > COLUMNS_MAX {
+            return None;
+        }
         counts.distinct.iter().any(|(_, function)| function.params.args != first.params.args).then_some(counts)
     }
 
@@ -110,14 +122,19 @@ fn is_count(function: &AggregateFunction) -> bool {
     function.func.name() == "count" && args.len() == 1 && filter.is_none() && order_by.is_empty() && null_treatment.is_none()
 }
 
-/// Whether a plan gives the same rows again, and reads them from one table.
+/// Whether a plan gives the same rows again, and reads them from one table of ours.
 fn is_read_again(plan: &LogicalPlan) -> bool {
-    let is_plain = plan.expressions().iter().all(|expression| !expression.is_volatile() && !expression.contains_outer() && !has_subquery(expression));
-    let is_simple = matches!(plan, LogicalPlan::TableScan(_) | LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_));
-    is_plain && is_simple && plan.inputs().into_iter().all(is_read_again)
+    let is_simple = match plan {
+        // What a recursive query reads of itself is there once.
+        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|provider| planned_table(&provider).is_some()),
+        LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => true,
+        _ => false,
+    };
+    is_simple && plan.expressions().iter().all(is_plain) && plan.inputs().into_iter().all(is_read_again)
 }
 
-fn has_subquery(expression: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNode;
-    expression.exists(|part| Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))).unwrap_or(true)
+/// Whether an expression gives the same for the same row each time, and asks no other rows.
+fn is_plain(expression: &Expr) -> bool {
+    let asks_others = |part: &Expr| matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_));
+    !expression.is_volatile() && !expression.contains_outer() && !expression.exists(|part| Ok(asks_others(part))).unwrap_or(true)
 }

@@ -50,6 +50,8 @@ pub enum WarehouseError {
     QueryRowsExceeded { rows_max: u64 },
     #[error("there is no snapshot {snapshot_id}: send 0 for the newest ({newest}), or an id that an earlier answer gave")]
     SnapshotUnknown { snapshot_id: i64, newest: i64 },
+    #[error("there is no snapshot {snapshot_id} to show changes after, the newest is {newest}: send the id that an earlier answer gave, or begin again at 0")]
+    ChangesUnknown { snapshot_id: i64, newest: i64 },
     #[error("the deadline of the call passed before the {work} was done: narrow it, or give the call more time (grpc-timeout)")]
     DeadlinePassed { work: &'static str },
 
@@ -77,7 +79,7 @@ pub enum WarehouseError {
         "the data file {file} {problem}: put the one of a backup in its place, which has it under the same path, or restore a whole backup ('backplane restore')"
     )]
     DataFileDamaged { file: String, problem: String },
-    #[error("the disk of the kernel's folder is full ({doing}), and nothing of this was kept: make room there, and send it again with the same key")]
+    #[error("the disk of the kernel's folder is full ({doing}): make room there, and send it again, a write with the same key")]
     StorageFull { doing: &'static str },
     #[error("the storage of the warehouse failed: {doing}")]
     Storage { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
@@ -128,7 +130,7 @@ impl Fault for WarehouseError {
             E::PermissionMissing(fault) => fault.code(),
             E::FieldInvalid { .. } | E::ContractInvalid { .. } | E::RowsInvalid { .. } | E::FileRefused { .. } => Code::InvalidArgument,
             E::SqlInvalid { .. } | E::SqlRefused { .. } | E::QueryFailed { .. } => Code::InvalidArgument,
-            E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::SnapshotUnknown { .. } => Code::NotFound,
+            E::DatasetUnknown { .. } | E::DatasetNotWritable { .. } | E::SnapshotUnknown { .. } | E::ChangesUnknown { .. } => Code::NotFound,
             E::FeedUnknown { .. } | E::FileUnknown { .. } | E::QuarantineUnknown { .. } => Code::NotFound,
             E::IdempotencyKeyReused { .. } => Code::AlreadyExists,
             E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } | E::AppendsSaturated { .. } | E::StorageFull { .. } => Code::ResourceExhausted,
@@ -161,7 +163,7 @@ impl Fault for WarehouseError {
             E::QueryFailed { .. } => Reason::QueryFailed,
             E::QueryMemoryExceeded { .. } => Reason::QueryMemoryExceeded,
             E::QueryRowsExceeded { .. } => Reason::QueryRowsExceeded,
-            E::SnapshotUnknown { .. } => Reason::SnapshotUnknown,
+            E::SnapshotUnknown { .. } | E::ChangesUnknown { .. } => Reason::SnapshotUnknown,
             E::DeadlinePassed { .. } => Reason::DeadlinePassed,
             E::FeedUnknown { .. } => Reason::FeedUnknown,
             E::FileRefused { .. } => Reason::FileRefused,
@@ -196,7 +198,7 @@ impl Fault for WarehouseError {
 }
 
 /// Whether a disk without room is at the bottom of an error. Libraries below pass on the system's text, or SQLite's, and not always the error itself.
-fn is_full(source: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_full(source: &(dyn std::error::Error + 'static)) -> bool {
     let text = source.to_string();
     text.contains("No space left on device") || text.contains("database or disk is full") || source.source().is_some_and(is_full)
 }

@@ -84,6 +84,7 @@ pub(crate) struct Lake {
     writers: Writers,
     /// Whether a write failed so that its connection is good for none any more.
     writers_failed: AtomicBool,
+    reopening: tokio::sync::Mutex<()>,
     provider: Arc<SqliteMetadataProvider>,
     files: Arc<SyncedFiles>,
     runtime_env: Arc<RuntimeEnv>,
@@ -174,6 +175,7 @@ impl Lake {
             data,
             writers: Writers::new(metadata, &files)?,
             writers_failed: AtomicBool::new(false),
+            reopening: tokio::sync::Mutex::new(()),
             provider,
             runtime_env: runtime_env(files.clone(), &dir.join(SPILL))?,
             files,
@@ -244,6 +246,7 @@ impl Lake {
         }
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
+        self.open_writers_anew().await?;
         let set = if wanted.is_empty() { self.metadata().reset_sort_spec(table_id) } else { self.metadata().set_sort_spec(table_id, &wanted) };
         self.newest.store(self.landed(set)?, Ordering::SeqCst);
         Ok(())
@@ -278,6 +281,7 @@ impl Lake {
     async fn add_columns(&self, table: &TableName, schema: &SchemaRef, columns: &[ColumnDef]) -> Result<(), WarehouseError> {
         let _one_at_a_time = self.committing.lock().await;
         self.refuse_in_doubt()?;
+        self.open_writers_anew().await?;
         let setup = self
             .metadata()
             .begin_write_transaction(&table.schema, &table.name, columns, WriteMode::Append)
@@ -429,7 +433,9 @@ impl Lake {
     /// # Errors
     /// When an earlier commit left the catalog in doubt.
     pub(crate) async fn begin(&self) -> Result<LakeTransaction<'_>, WarehouseError> {
-        self.stage().await?.begin().await
+        let turn = self.committing.lock().await;
+        // After those before it: one of them may have failed so that the writers are no good any more.
+        self.stage().await?.begin_in(turn)
     }
 
     fn current_snapshot(&self) -> Result<i64, DuckLakeError> {
@@ -454,15 +460,22 @@ impl Lake {
 /// The environment of all sessions. What a query holds beyond its memory goes to files in a folder of its own, which nobody else may read, and is gone with the query, or
 /// with the next start.
 fn runtime_env(store: Arc<SyncedFiles>, spill: &Path) -> Result<Arc<RuntimeEnv>, WarehouseError> {
-    match std::fs::remove_dir_all(spill) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(WarehouseError::storage("emptying the folder of running queries")(error)),
-        _ => {}
-    }
+    empty(spill).map_err(WarehouseError::storage("emptying the folder of running queries"))?;
     let spilled = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill.to_owned()])).with_max_temp_directory_size(SPILLED_BYTES_MAX);
     let environment = RuntimeEnvBuilder::new().with_disk_manager_builder(spilled).build_arc().map_err(WarehouseError::broken)?;
     let files = ObjectStoreUrl::parse("file://").map_err(WarehouseError::broken)?;
     environment.register_object_store(files.as_ref(), store);
     Ok(environment)
+}
+
+/// Removes what is in a folder, and not the folder, which may be a volume of its own.
+fn empty(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path())? } else { std::fs::remove_file(entry.path())? }
+    }
+    Ok(())
 }
 
 fn path_text(path: PathBuf) -> Result<String, WarehouseError> {

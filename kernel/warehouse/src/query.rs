@@ -92,7 +92,9 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
     let mut turn = Turn::take(inner).await?;
     let snapshot_id = inner.lake.snapshot(asked.request.snapshot_id)?;
     let changes_after = asked.request.changes_after;
-    inner.lake.snapshot(changes_after)?;
+    if !(0..=inner.lake.newest()).contains(&changes_after) {
+        return Err(WarehouseError::ChangesUnknown { snapshot_id: changes_after, newest: inner.lake.newest() });
+    }
     if changes_after > snapshot_id {
         let problem =
             format!("snapshot {changes_after} is later than {snapshot_id}, which the query reads: leave snapshot_id out, or send an earlier one here");

@@ -10,7 +10,7 @@ pub enum Loss {
     /// All of it: a file has the bytes of its last sync, a folder the names of its own.
     Unsynced,
     /// A part that the number chooses: some writes of a file whole, some to a sector's end, and of a folder's changes the later ones.
-    Some(u64),
+    Part(u64),
 }
 
 const SECTOR_BYTES: usize = 512;
@@ -46,6 +46,8 @@ enum NameChange {
 
 #[derive(Debug, Clone, Default)]
 struct File {
+    /// As the process sees it.
+    now: Vec<u8>,
     synced: Vec<u8>,
     pending: Vec<ByteChange>,
 }
@@ -75,11 +77,11 @@ impl Disk {
             }
             OperationKind::Write => {
                 let offset = usize::try_from(operation.offset).expect("an offset in memory");
-                self.file(operation.file).pending.push(ByteChange::Write(offset, operation.bytes.clone()));
+                self.file(operation.file).change(ByteChange::Write(offset, operation.bytes.clone()));
             }
             OperationKind::Truncate => {
                 let length = usize::try_from(operation.offset).expect("a length in memory");
-                self.file(operation.file).pending.push(ByteChange::Truncate(length));
+                self.file(operation.file).change(ByteChange::Truncate(length));
             }
             OperationKind::SyncFile => {
                 let file = self.file(operation.file);
@@ -87,6 +89,8 @@ impl Disk {
                     change.apply(&mut file.synced);
                 }
             }
+            // As Linux may: the pages are taken for clean.
+            OperationKind::FailSync => self.file(operation.file).pending.clear(),
             OperationKind::MakeFolder => {
                 self.folders.push(Folder::default());
                 self.set(&operation.path, Node::Folder(self.folders.len() - 1));
@@ -114,7 +118,7 @@ impl Disk {
     /// # Errors
     /// When it cannot be written.
     pub fn write_to(&self, path: &Path, loss: Loss) -> io::Result<()> {
-        let mut random = Random(if let Loss::Some(seed) = loss { seed } else { 0 });
+        let mut random = Random(if let Loss::Part(seed) = loss { seed } else { 0 });
         self.write_folder(0, path, loss, &mut random)
     }
 
@@ -124,7 +128,7 @@ impl Disk {
         let kept = match loss {
             Loss::Nothing => folder.pending.len(),
             Loss::Unsynced => 0,
-            Loss::Some(_) => random.below(folder.pending.len() + 1),
+            Loss::Part(_) => random.below(folder.pending.len() + 1),
         };
         for (name, node) in names(folder, kept) {
             match node {
@@ -204,20 +208,29 @@ impl NameChange {
 }
 
 impl File {
+    fn change(&mut self, change: ByteChange) {
+        change.apply(&mut self.now);
+        self.pending.push(change);
+    }
+
     fn bytes(&self, loss: Loss, random: &mut Random) -> Vec<u8> {
+        if loss == Loss::Nothing {
+            return self.now.clone();
+        }
         let mut bytes = self.synced.clone();
-        for change in &self.pending {
-            match loss {
-                Loss::Nothing => change.apply(&mut bytes),
-                Loss::Unsynced => {}
-                Loss::Some(_) => match (random.below(4), change) {
-                    (0 | 1, _) => change.apply(&mut bytes),
-                    (2, ByteChange::Write(offset, written)) => {
-                        let sectors = random.below(written.len() / SECTOR_BYTES + 1);
-                        ByteChange::Write(*offset, written[..sectors * SECTOR_BYTES].to_vec()).apply(&mut bytes);
+        for change in self.pending.iter().filter(|_| loss != Loss::Unsynced) {
+            match (random.below(6), change) {
+                (0..3, _) => change.apply(&mut bytes),
+                (3, ByteChange::Write(offset, written)) => {
+                    // Up to the end of a sector; the file may be as long as it was to be, with zeros.
+                    let sectors = random.below((offset + written.len()) / SECTOR_BYTES - offset / SECTOR_BYTES + 1);
+                    let kept = if sectors == 0 { 0 } else { (offset / SECTOR_BYTES + sectors) * SECTOR_BYTES - offset };
+                    ByteChange::Write(*offset, written[..kept].to_vec()).apply(&mut bytes);
+                    if random.below(2) == 0 {
+                        bytes.resize(bytes.len().max(offset + written.len()), 0);
                     }
-                    _ => {}
-                },
+                }
+                _ => {}
             }
         }
         bytes
@@ -316,10 +329,15 @@ mod tests {
         assert_eq!(found(&disk, Loss::Unsynced), texts([("in/b", "first")]));
         assert_eq!(found(&disk, Loss::Nothing), texts([]));
         // Whatever a number chooses is one of what may be, and the same each time.
-        let some: Vec<_> = (0..50).map(|seed| found(&disk, Loss::Some(seed))).collect();
+        let some: Vec<_> = (0..50).map(|seed| found(&disk, Loss::Part(seed))).collect();
         let named = |text: &str| texts([("in/b", text)]);
-        assert!(some.iter().all(|some| [texts([]), named("first"), named("fi"), named("first more")].contains(some)), "{some:?}");
+        let may_be = [texts([]), named("first"), named("fi"), named("first more"), named("first\0\0\0\0\0")];
+        assert!(some.iter().all(|some| may_be.contains(some)), "{some:?}");
         assert!(some.contains(&texts([])) && some.contains(&named("first")));
-        assert_eq!(found(&disk, Loss::Some(7)), some[7]);
+        assert_eq!(found(&disk, Loss::Part(7)), some[7]);
+        disk.play(&operation(OperationKind::FailSync, "", 1, 0, &[]));
+        disk.play(&operation(Write, "", 1, 2, b"nal"));
+        disk.play(&operation(SyncFile, "", 1, 0, &[]));
+        assert_eq!(found(&disk, Loss::Unsynced), named("final"), "what a failed sync should have written is lost, what came after it is not");
     }
 }

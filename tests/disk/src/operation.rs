@@ -33,6 +33,8 @@ pub enum OperationKind {
     Link = 8,
     /// Of a file or an empty folder.
     Remove = 9,
+    /// A sync that failed: what was written since the last one may never be on disk, whatever is synced later.
+    FailSync = 10,
 }
 
 /// The operations of a record, each with the length of the record up to its end. A last one that is cut off is left out.

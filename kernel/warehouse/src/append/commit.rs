@@ -88,7 +88,9 @@ impl Appender {
     /// Waits for the turn, commits what waits then as far as one commit can hold it, and answers those who wait for it. Of a commit of several that failed each is
     /// tried alone, by this turn and the next ones.
     async fn commit_waiting(&self) {
-        loop {
+        // Of batches that were put back one may have had its turn meanwhile, which found nothing: whoever puts back sees to as many.
+        let mut owed = 1_usize;
+        while owed > 0 {
             let turn = self.lake.begin().await;
             let taken = self.waiting.take();
             let batches: Vec<&Batch> = taken.iter().map(|waiting| &waiting.batch).collect();
@@ -99,18 +101,19 @@ impl Appender {
             };
             match committed {
                 Ok(committed) => {
+                    owed = owed.saturating_sub(taken.len());
                     taken.into_iter().zip(committed).for_each(|(waiting, committed)| waiting.answer(committed));
-                    return;
                 }
                 Err(error) if taken.len() > 1 => {
                     tracing::warn!(%error, batches = taken.len(), "a commit of several batches failed: each is tried alone");
+                    owed = owed.max(taken.len());
                     self.waiting.put_back(taken);
                 }
                 Err(error) => {
+                    owed -= 1;
                     if let Some(waiting) = taken.into_iter().next() {
                         waiting.answer(Err(error));
                     }
-                    return;
                 }
             }
         }

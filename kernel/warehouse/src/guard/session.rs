@@ -40,9 +40,10 @@ const SCHEMA: &str = "public";
 /// The schema of the changes of shared datasets, and the catalog of those of plugins.
 const CHANGES: &str = "changes";
 
-// Limit: what a sort keeps back for merging what it has put on disk: the engine's own measure, and of a query with little memory a part that leaves some for the rows.
+// Limit: what a sort keeps back for merging what it has put on disk, on each core: the engine's own measure, or a part of the memory that leaves most of it for rows when
+// several joins have two sorts each.
 const SORT_RESERVATION_BYTES_MAX: usize = 10 << 20;
-const SORT_RESERVATION_SHARE: usize = 64;
+const SORT_RESERVATION_SHARE: usize = 32;
 
 /// Makes the sessions of requests. What they share is made once: functions and rules are hundreds, and a small query should not wait for them.
 pub(crate) struct Sessions {
@@ -186,7 +187,8 @@ impl GuardedSession<'_> {
         let environment = RuntimeEnvBuilder::from_runtime_env(self.sessions.appender.lake().runtime_env()).with_memory_pool(memory).build_arc()?;
         let context = TaskContext::from(&self.sessions.blank);
         let mut config = context.session_config().clone();
-        config.options_mut().execution.sort_spill_reservation_bytes = SORT_RESERVATION_BYTES_MAX.min(memory_bytes_max / SORT_RESERVATION_SHARE);
+        config.options_mut().execution.sort_spill_reservation_bytes =
+            SORT_RESERVATION_BYTES_MAX.min(memory_bytes_max / SORT_RESERVATION_SHARE / config.target_partitions());
         execute_stream(plan, Arc::new(context.with_session_config(config).with_runtime(environment)))
     }
 }

@@ -36,7 +36,10 @@ struct Window<'a> {
     until: i64,
     table_id: i64,
     data: &'a Path,
+    /// Under names of ours: those of a contract may be the library's own for what it adds. Files know their columns by numbers.
     columns: Vec<DuckLakeTableColumn>,
+    /// The names of the columns, without the origin's.
+    names: Vec<String>,
     session: SessionContext,
 }
 
@@ -59,11 +62,12 @@ impl Lake {
             return Ok(None);
         }
         let mut columns = self.provider.get_table_structure(table_id, until).map_err(failed("reading the columns of a table"))?;
+        let names = columns.iter_mut().enumerate().map(|(index, column)| std::mem::replace(&mut column.column_name, our_name(index))).collect();
         columns.push(DuckLakeTableColumn::new(i64::from(SNAPSHOT_ID_PARQUET_FIELD_ID), ORIGIN.to_owned(), "int64".to_owned(), true));
         // A join gathers the ids on its one side, and rows stream by: the rule that brings equal ids together may not run later.
         let config = SessionConfig::new().with_repartition_joins(false);
         let session = SessionContext::new_with_config_rt(config, self.runtime_env.clone());
-        let window = Window { after, until, table_id, data: &self.data, columns, session };
+        let window = Window { after, until, table_id, data: &self.data, columns, names, session };
         window.changes(&files).map(Some).map_err(|source| WarehouseError::Storage { doing: "opening the files that changed", source: Box::new(source) })
     }
 }
@@ -89,7 +93,7 @@ impl Window<'_> {
             let removed = went.clone().union(lessened)?;
             (without(came.clone(), went)?, without(removed, came)?)
         };
-        let columns: Vec<Expr> = self.columns[..self.columns.len() - 1].iter().map(|column| col(column.column_name.as_str())).collect();
+        let columns: Vec<Expr> = self.names.iter().enumerate().map(|(index, name)| col(our_name(index)).alias(name)).collect();
         Ok(Changes { inserted: inserted.select(columns.clone())?, removed: removed.select(columns)? })
     }
 
@@ -162,6 +166,10 @@ impl Window<'_> {
     fn path(&self, file: &ListedFile) -> Result<String> {
         self.data.join(&file.path).into_os_string().into_string().map_err(|_| DataFusionError::Internal("the path of the data is no text".to_owned()))
     }
+}
+
+fn our_name(index: usize) -> String {
+    format!("_column_{index}")
 }
 
 /// The rows whose id is none of others'.

@@ -46,9 +46,13 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// When an earlier commit left the catalog in doubt.
     pub(crate) async fn begin(self) -> Result<LakeTransaction<'a>, WarehouseError> {
-        let one_at_a_time = self.lake.committing.lock().await;
+        let turn = self.lake.committing.lock().await;
+        self.begin_in(turn)
+    }
+
+    pub(super) fn begin_in(self, turn: tokio::sync::MutexGuard<'a, ()>) -> Result<LakeTransaction<'a>, WarehouseError> {
         self.lake.refuse_in_doubt()?;
-        Ok(LakeTransaction { lake: self.lake, base: self.lake.newest(), staged: self, _one_at_a_time: one_at_a_time })
+        Ok(LakeTransaction { lake: self.lake, base: self.lake.newest(), staged: self, _one_at_a_time: turn })
     }
 }
 

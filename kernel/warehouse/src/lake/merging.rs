@@ -169,6 +169,7 @@ impl Lake {
     /// # Errors
     /// The first one; what it does not concern was merged.
     pub(crate) async fn merge(&self, table: &TableName, pace: Pace) -> Result<(), WarehouseError> {
+        self.open_writers_anew().await?;
         let mut failure = None;
         for round in 1.. {
             let mut is_merged = false;

@@ -72,14 +72,22 @@ impl Lake {
         if !self.writers_failed.load(Ordering::SeqCst) {
             return Ok(());
         }
+        let _one_at_a_time = self.reopening.lock().await;
+        // Another call may have been first.
+        if !self.writers_failed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let probe = self.catalog.with_extension("probe");
         let written = tokio::fs::write(&probe, [1; PROBE_BYTES]).await;
         let removed = tokio::fs::remove_file(&probe).await;
         written.and(removed).map_err(WarehouseError::storage("looking whether the disk has room"))?;
         let metadata = SqliteMetadataWriter::new(&connection(&self.catalog)).await.map_err(failed("opening the catalog anew"))?;
-        // Another call may have been first.
-        let _ = self.writers.last().next.set(Box::new(Writers::new(Arc::new(metadata), &self.files)?));
+        let writers = Box::new(Writers::new(Arc::new(metadata), &self.files)?);
+        // What fails from here on has failed with these.
         self.writers_failed.store(false, Ordering::SeqCst);
+        if self.writers.last().next.set(writers).is_err() {
+            return Err(WarehouseError::broken("the catalog was opened anew twice"));
+        }
         tracing::warn!("a write to the catalog had failed, and its connections were opened anew");
         Ok(())
     }

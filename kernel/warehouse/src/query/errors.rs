@@ -1,6 +1,6 @@
 use datafusion::error::DataFusionError;
 
-use crate::error::WarehouseError;
+use crate::error::{WarehouseError, is_full};
 
 // Limit: how much of the planner's message is passed on; it repeats the caller's own expressions.
 const MESSAGE_CHARACTERS_MAX: usize = 600;
@@ -49,6 +49,9 @@ pub(super) fn while_running(error: DataFusionError, memory_bytes_max: u64) -> Wa
         // Names operators and bytes, no values.
         tracing::info!(%error, "a query needs more memory than it may have");
         return WarehouseError::QueryMemoryExceeded { memory_bytes_max };
+    }
+    if is_full(&error) {
+        return WarehouseError::Storage { doing: "putting on disk what a query holds", source: Box::new(error) };
     }
     let values = "a value could not be computed or converted, such as text that is no number, or a division by zero: use try_cast, nullif or a filter";
     match error.find_root() {

@@ -149,6 +149,8 @@ columns:
   - {name: city, type: text, nullable: false, class: public, meaning: City}
   - {name: note_id, type: text, nullable: false, class: internal, meaning: Number}
   - {name: revision, type: integer, nullable: false, class: internal, meaning: How often it was replaced}
+  - {name: snapshot_id, type: integer, nullable: true, class: internal, meaning: Named as columns that the library adds}
+  - {name: change_type, type: text, nullable: true, class: internal, meaning: The same}
 ";
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");
@@ -165,7 +167,7 @@ columns:
     assert_eq!(lines(&kernel, &foshan, all, first).await, ["n1|null|1|-1", "n1|more|2|1"]);
     assert_eq!(lines(&kernel, &foshan, all, 0).await, ["n1|more|2|1"]);
     let before = changes(&kernel, &foshan, "select * from changes.note", 0, first).await.unwrap();
-    assert_eq!(before.lines(), ["440600|n1|1|1"], "as it was then");
+    assert_eq!(before.lines(), ["440600|n1|1|null|null|1"], "as it was then");
     let status = kernel.put_dataset(&NOTE.replace("name: note\n", "name: other\n").replace("note_id", "rowid"), 0).await.unwrap_err();
     assert!(status.message().contains("rowid"), "{}", status.message());
 }

@@ -2,9 +2,12 @@
 //!
 //! - `RECORDED_DISK_ROOT`: the folder, empty when the process starts.
 //! - `RECORDED_DISK_RECORD`: the file that gets the operations, outside of the folder.
-//! - `RECORDED_DISK_FAULT`: a file; while it says `full`, nothing more can be written below the folder, while it says `sync`, no sync succeeds.
+//! - `RECORDED_DISK_FAULT`: a file; while it says `full`, nothing more can be written below the folder, while it says `sync`, no sync succeeds, and once it says `stop`
+//!   the process ends before its next operation, with all that it did in the record.
 //!
 //! An operation is in the record when its call returns. Syncs are recorded and not done. What is mapped into memory is not seen: SQLite's `-shm` files, which it makes anew.
+//! A signal handler that writes may wait for ever for what it interrupted: such a process is ended by `stop` or `SIGKILL`.
+#![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "stands in for functions of the C library")]
 #![allow(clippy::missing_safety_doc, reason = "those of the functions that these stand in for")]
 
@@ -41,7 +44,7 @@ enum Opened {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    None,
+    Nothing,
     Full,
     Sync,
 }
@@ -71,7 +74,12 @@ impl Recorder {
         match text.get(..usize::try_from(read).unwrap_or(0)) {
             Some(b"full") => Fault::Full,
             Some(b"sync") => Fault::Sync,
-            _ => Fault::None,
+            Some(b"stop") => {
+                // Under the lock, so that no other operation is between the system and the record.
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(0) }
+            }
+            _ => Fault::Nothing,
         }
     }
 
@@ -80,8 +88,7 @@ impl Recorder {
         // SAFETY: the buffer is as long as it is said to be.
         let written = unsafe { libc::syscall(libc::SYS_write, self.record, bytes.as_ptr(), bytes.len()) };
         if usize::try_from(written) != Ok(bytes.len()) {
-            // A record with a hole would prove anything.
-            std::process::abort();
+            give_up("the record cannot be written");
         }
     }
 
@@ -121,10 +128,17 @@ impl Recorder {
             self.last += 1;
             self.numbers.insert(stat.st_ino, self.last);
         }
-        // One that was there before the record began: nothing could be said of it.
-        let number = self.numbers.get(&stat.st_ino).unwrap_or_else(|| std::process::abort());
+        let number = self.numbers.get(&stat.st_ino).unwrap_or_else(|| give_up("a file was there before the record began"));
         Some((Opened::File(*number), path))
     }
+}
+
+/// Ends the process: a record with a hole would prove anything.
+fn give_up(problem: &str) -> ! {
+    let text = format!("recorded-disk: {problem}\n");
+    // SAFETY: the buffer is as long as it is said to be.
+    unsafe { libc::syscall(libc::SYS_write, 2, text.as_ptr(), text.len()) };
+    std::process::abort()
 }
 
 /// The path of an open descriptor.
@@ -167,7 +181,7 @@ unsafe fn open_in(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t
     // SAFETY: as the caller's.
     let is_new = creates && unsafe { libc::syscall(libc::SYS_faccessat, folder, path, libc::F_OK) } != 0;
     // SAFETY: as the caller's.
-    if is_new && recorder.fault() == Fault::Full && unsafe { absolute(folder, path) }.is_some_and(|path| recorder.is_recorded(&path)) {
+    if is_new && unsafe { absolute(folder, path) }.is_some_and(|path| recorder.is_recorded(&path)) && recorder.fault() == Fault::Full {
         return fail(libc::ENOSPC);
     }
     // SAFETY: as the caller's.
@@ -245,7 +259,7 @@ unsafe fn write_at(fd: c_int, bytes: *const c_void, count: size_t, place: Option
         // SAFETY: a descriptor of a file; and the caller's bytes are as many as it said.
         let (end, bytes) = unsafe { (libc::lseek(fd, 0, libc::SEEK_CUR), std::slice::from_raw_parts(bytes.cast::<u8>(), length)) };
         let offset = place.unwrap_or(end - written as off_t);
-        let (kind, offset) = (OperationKind::Write.into(), u64::try_from(offset).unwrap_or_else(|_| std::process::abort()));
+        let (kind, offset) = (OperationKind::Write.into(), u64::try_from(offset).unwrap_or_else(|_| give_up("a place before the beginning of a file")));
         recorder.note(&Operation { kind, file, offset, bytes: bytes.to_vec(), ..Operation::default() });
     }
     written
@@ -292,6 +306,9 @@ unsafe fn truncate_to(fd: c_int, length: off_t) -> c_int {
         return unsafe { libc::syscall(libc::SYS_ftruncate, fd, length) as c_int };
     };
     let opened = recorder.opened(fd);
+    if opened.is_some() && recorder.fault() == Fault::Full && length > 0 {
+        return fail(libc::ENOSPC);
+    }
     // SAFETY: as the caller's.
     let outcome = unsafe { libc::syscall(libc::SYS_ftruncate, fd, length) as c_int };
     if let (0, Some(Opened::File(file))) = (outcome, opened) {
@@ -319,6 +336,9 @@ fn sync(fd: c_int) -> c_int {
     };
     let opened = recorder.opened(fd);
     if opened.is_some() && recorder.fault() == Fault::Sync {
+        if let Some(Opened::File(file)) = opened {
+            recorder.note(&Operation { kind: OperationKind::FailSync.into(), file, ..Operation::default() });
+        }
         return fail(libc::EIO);
     }
     match opened {
@@ -347,7 +367,7 @@ unsafe fn change(kind: OperationKind, from: (c_int, *const c_char), to: Option<(
     // SAFETY: as the caller's.
     let (from, to) = unsafe { (absolute(from.0, from.1), to.and_then(|to| absolute(to.0, to.1))) };
     let is_recorded = from.as_ref().is_some_and(|path| recorder.is_recorded(path));
-    if is_recorded && kind != OperationKind::Remove && recorder.fault() == Fault::Full {
+    if is_recorded && recorder.fault() == Fault::Full && kind != OperationKind::Remove {
         return fail(libc::ENOSPC);
     }
     let outcome = call();
@@ -425,8 +445,18 @@ pub unsafe extern "C" fn mkdirat(folder: c_int, path: *const c_char, mode: mode_
     unsafe { change(OperationKind::MakeFolder, (folder, path), None, || libc::syscall(libc::SYS_mkdirat, folder, path, mode) as c_int) }
 }
 
-/// Bytes that the system copies by itself are not seen: who asks for it copies them by reading and writing.
+/// Bytes that the system copies by itself are not seen: who asks for it copies them by reading and writing. So for the next two.
 #[unsafe(no_mangle)]
 pub extern "C" fn copy_file_range(_: c_int, _: *mut off_t, _: c_int, _: *mut off_t, _: size_t, _: c_uint) -> ssize_t {
     fail(libc::ENOSYS) as ssize_t
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn sendfile(_: c_int, _: c_int, _: *mut off_t, _: size_t) -> ssize_t {
+    fail(libc::EINVAL) as ssize_t
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn sendfile64(_: c_int, _: c_int, _: *mut off_t, _: size_t) -> ssize_t {
+    fail(libc::EINVAL) as ssize_t
 }
