@@ -74,7 +74,11 @@ async fn work(kernel: &Kernel, recording: &Recording) -> Acknowledged {
 
 async fn newest(call: &Call) -> i64 {
     let query = QueryRequest { sql: "select 1".to_owned(), ..QueryRequest::default() };
-    call.warehouse().query(query).await.unwrap().into_inner().message().await.unwrap().unwrap().snapshot_id
+    let mut answers = call.warehouse().query(query).await.unwrap().into_inner();
+    let snapshot_id = answers.message().await.unwrap().unwrap().snapshot_id;
+    // To the end: a connection does not take many answers that are left.
+    while answers.message().await.unwrap().is_some() {}
+    snapshot_id
 }
 
 /// Ends a recorded kernel between two operations, and gives its folder.
