@@ -32,6 +32,9 @@ const ENROLMENTS: i64 = 400_000;
 /// Appends on their way at the same time.
 const AT_ONCE: usize = 4;
 const ROUNDS: usize = 5;
+/// Longer than a merge of a city's files takes, and than the kernel waits for rows before it begins one.
+const MERGED_AFTER: Duration = Duration::from_secs(20);
+const LOOKS_EVERY: Duration = Duration::from_millis(500);
 const PEERS: [&str; 3] = ["duckdb", "duckdb tables", "chdb"];
 
 /// What an engine says of one query.
@@ -54,7 +57,7 @@ pub(crate) async fn run(rows: i64) {
     println!(
         "\n{rows} rows of usage: appended in {:.0} s, merged {:.0} s later, {:.0} MB on disk; made anew by DuckDB in {:.0} s",
         appended.as_secs_f64(),
-        (start.elapsed() - appended - start_peers.elapsed()).as_secs_f64(),
+        (start.elapsed() - appended - start_peers.elapsed() - MERGED_AFTER).as_secs_f64(),
         size(&kernel.dir().join("warehouse/data/main/usage")) as f64 / 1e6,
         start_peers.elapsed().as_secs_f64(),
     );
@@ -167,16 +170,15 @@ async fn load_customers(call: &Call, place: i64) {
     call.append("enrolment", &format!("enrolment-{place}"), columns).await.unwrap();
 }
 
-/// Waits until no merge has made a snapshot for a while, which is longer than the kernel waits for rows before it merges.
+/// Waits until no merge has made a snapshot for so long that none is on its way: a kernel does not say when it is done.
 async fn until_merged(call: &Call) {
-    let mut newest = 0;
-    loop {
+    let (mut newest, mut since) = (0, Instant::now());
+    while since.elapsed() < MERGED_AFTER {
         let snapshot_id = answer(call, "select 1").await.0;
-        if snapshot_id == newest {
-            return;
+        if snapshot_id != newest {
+            (newest, since) = (snapshot_id, Instant::now());
         }
-        newest = snapshot_id;
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(LOOKS_EVERY).await;
     }
 }
 

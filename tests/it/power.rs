@@ -20,6 +20,8 @@ use crate::crash::{ROWS_PER_APPEND, append, try_append};
 const CUTS: usize = 45;
 // Limit: what the kernel may take to merge files once no rows come; it begins after two seconds.
 const MERGED_WITHIN: Duration = Duration::from_secs(60);
+// Limit: operations of an append and what comes with it, at each of which the disk fails once.
+const OPERATIONS: usize = 80;
 const APPENDED: &str = "select split_part(event_id, '-', 2) as number, count(*) as rows from interaction where page = '/appended' group by 1";
 const IMPORTED: &str = "select count(*) from interaction where page <> '/appended'";
 
@@ -184,7 +186,7 @@ async fn a_full_disk_refuses_what_comes_and_serves_what_is_there() {
     let (kernel, recording) = Kernel::start_recorded().await;
     let call = kernel.call.in_city(FOSHAN);
     append(&call, 0).await;
-    recording.set_fault(Some(DiskFault::Full));
+    recording.set_fault(Some(DiskFault::Full(0)));
     for number in [1, 2] {
         let refused = try_append(&call, number).await.unwrap_err();
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "STORAGE_FULL"), "{}", refused.message());
@@ -198,7 +200,7 @@ async fn a_full_disk_refuses_what_comes_and_serves_what_is_there() {
     // An import is taken in parts: what is in stays, and the rest comes when the file comes again.
     let file = excerpt();
     let import = ["feed", "import", "portal.access", file.to_str().unwrap(), "--city", FOSHAN];
-    recording.set_fault(Some(DiskFault::Full));
+    recording.set_fault(Some(DiskFault::Full(0)));
     let refused = kernel.cli_err(&import);
     assert!(refused.contains("STORAGE_FULL") || refused.contains("STORAGE_FAILED"), "{refused}");
     recording.set_fault(None);
@@ -219,7 +221,7 @@ async fn rows_whose_sync_fails_are_not_acknowledged() {
     let (kernel, recording) = Kernel::start_recorded().await;
     let call = kernel.call.in_city(FOSHAN);
     append(&call, 0).await;
-    recording.set_fault(Some(DiskFault::Sync));
+    recording.set_fault(Some(DiskFault::Sync(0)));
     for number in [1, 2] {
         let refused = try_append(&call, number).await.unwrap_err();
         assert_eq!(reason(&refused), "STORAGE_FAILED", "{}", refused.message());
@@ -248,4 +250,45 @@ async fn rows_whose_sync_fails_are_not_acknowledged() {
         append(&kernel.call.in_city(FOSHAN), number).await;
     }
     has_all(&kernel, 4);
+}
+
+/// Has the disk fail at each operation of an append, one after another: what is acknowledged is there, and what is sent again is there once.
+async fn every_operation_fails(fault: impl Fn(usize) -> DiskFault, reasons: &[&str]) {
+    let (mut kernel, mut recording) = Kernel::start_recorded().await;
+    let (mut number, mut failed) = (0, 0);
+    for after in 0..OPERATIONS {
+        let call = kernel.call.in_city(FOSHAN);
+        append(&call, number).await;
+        recording.set_fault(Some(fault(after)));
+        let outcome = try_append(&call, number + 1).await;
+        recording.set_fault(None);
+        match &outcome {
+            Ok(_) => assert_eq!(appended(&kernel).get(&(number + 1)), Some(&ROWS_PER_APPEND), "acknowledged, after {after} operations"),
+            Err(refused) => assert!(reasons.contains(&reason(refused).as_str()), "after {after} operations: {refused}"),
+        }
+        failed += usize::from(outcome.is_err());
+        number += 2;
+        if let Err(refused) = try_append(&call, number - 1).await {
+            // Nobody knows whether the commit landed: no other is taken until a start, of which there is no record.
+            assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "STORAGE_FAILED"), "after {after} operations: {refused}");
+            kernel = kernel.kill_and_restart().await;
+            append(&kernel.call.in_city(FOSHAN), number - 1).await;
+            has_all(&kernel, number);
+            (kernel, recording) = Kernel::start_recorded().await;
+            number = 0;
+        }
+    }
+    assert!(failed > OPERATIONS / 4, "{failed} of {OPERATIONS} failed");
+    has_all(&kernel, number);
+    has_all(&kernel.kill_and_restart().await, number);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_may_meet_a_full_disk_at_any_operation() {
+    every_operation_fails(DiskFault::Full, &["STORAGE_FULL", "STORAGE_FAILED"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_may_meet_a_failing_sync_at_any_operation() {
+    every_operation_fails(DiskFault::Sync, &["STORAGE_FAILED"]).await;
 }

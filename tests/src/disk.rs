@@ -13,13 +13,13 @@ pub struct Recording {
     root: PathBuf,
 }
 
-/// How a disk fails.
+/// How a disk fails, after so many more operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     /// Nothing more can be written.
-    Full,
+    Full(usize),
     /// No sync succeeds.
-    Sync,
+    Sync(usize),
     /// The process ends before its next operation: the record has all that it did.
     Stop,
 }
@@ -58,15 +58,29 @@ impl Recording {
     /// Has the disk fail from now on, or work again.
     pub fn set_fault(&self, fault: Option<DiskFault>) {
         let text = match fault {
-            Some(DiskFault::Full) => "full",
-            Some(DiskFault::Sync) => "sync",
-            Some(DiskFault::Stop) => "stop",
-            None => "",
+            Some(DiskFault::Full(after)) => format!("full {after}"),
+            Some(DiskFault::Sync(after)) => format!("sync {after}"),
+            Some(DiskFault::Stop) => "stop".to_owned(),
+            None => String::new(),
         };
         std::fs::write(self.fault(), text).expect("the fault is told");
     }
 
     fn fault(&self) -> PathBuf {
         self.folder.path().join("fault")
+    }
+}
+
+/// The record of a test that fails stays, to be played again.
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            let folder = self.folder.path().display().to_string();
+            #[allow(clippy::print_stderr, reason = "for whoever looks into the failure")]
+            {
+                eprintln!("the record of the disk is in {folder}");
+            }
+        }
     }
 }
