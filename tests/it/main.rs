@@ -9,6 +9,7 @@ mod contracts;
 mod crash;
 mod doors;
 mod feeds;
+mod flight_sql;
 mod guide;
 mod hostile;
 mod open_format;

@@ -4,9 +4,11 @@ use backplane_tests::{DONGGUAN, FOSHAN, Kernel, excerpt, portal_traffic, python,
 
 #[tokio::test]
 async fn python_calls_native_and_plugin_methods_through_reflection() {
+    // Built first: a connection does not wait for that.
+    let plugin = portal_traffic();
     let kernel = Kernel::start().await;
     kernel.cli_ok(&["feed", "import", "portal.access", excerpt().to_str().unwrap(), "--city", FOSHAN]);
-    let version = kernel.install(&std::fs::read(portal_traffic()).unwrap()).await.unwrap();
+    let version = kernel.install(&std::fs::read(plugin).unwrap()).await.unwrap();
     kernel.enable(&version, FOSHAN).await.unwrap();
     let permissions = ["portal_traffic.read", "warehouse.query", "dataset.read:interaction"];
     let foshan = kernel.account("foshan", &permissions, &[FOSHAN]).await;

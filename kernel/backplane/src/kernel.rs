@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use arrow_flight::flight_service_server::FlightServiceServer;
 use backplane_proto::{
     auth::v1::auth_server::AuthServer, ingest::v1::ingest_server::IngestServer, plugin::v1::plugins_server::PluginsServer,
     warehouse::v1::warehouse_server::WarehouseServer,
@@ -99,6 +100,7 @@ impl Kernel {
             .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection))
             .add_service(AuthServer::new(auth.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(WarehouseServer::new(warehouse.warehouse_service(bus.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(FlightServiceServer::new(warehouse.flight_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(IngestServer::new(warehouse.ingest_service()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(PluginsServer::new(host.plugins_service()).max_decoding_message_size(MESSAGE_BYTES_MAX));
         let corridor = Corridor::new(Arc::clone(&access), routes, host.plugin_methods());

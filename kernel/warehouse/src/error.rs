@@ -40,6 +40,10 @@ pub enum WarehouseError {
     SqlInvalid { problem: String, line: Option<u64>, column: Option<u64> },
     #[error("{problem}")]
     SqlRefused { problem: String },
+    #[error(
+        "'{what}' of Arrow Flight is not served: arrow/flight/protocol/flight.proto says what is; a token goes with each call, as the header 'authorization: Bearer bp_…'"
+    )]
+    NotServed { what: String },
     #[error("the query failed while it ran: {problem}")]
     QueryFailed { problem: &'static str },
     #[error(
@@ -135,6 +139,7 @@ impl Fault for WarehouseError {
             E::IdempotencyKeyReused { .. } => Code::AlreadyExists,
             E::QueryMemoryExceeded { .. } | E::QueryRowsExceeded { .. } | E::AppendsSaturated { .. } | E::StorageFull { .. } => Code::ResourceExhausted,
             E::DeadlinePassed { .. } => Code::DeadlineExceeded,
+            E::NotServed { .. } => Code::Unimplemented,
             E::FileTooBad { .. } | E::ContractBreaks { .. } => Code::FailedPrecondition,
             E::RevisionConflict { .. } => Code::Aborted,
             E::Closing | E::InDoubt => Code::Unavailable,
@@ -160,6 +165,7 @@ impl Fault for WarehouseError {
             E::AppendsSaturated { .. } => Reason::CallsSaturated,
             E::SqlInvalid { .. } => Reason::SqlInvalid,
             E::SqlRefused { .. } => Reason::SqlRefused,
+            E::NotServed { .. } => Reason::MethodUnknown,
             E::QueryFailed { .. } => Reason::QueryFailed,
             E::QueryMemoryExceeded { .. } => Reason::QueryMemoryExceeded,
             E::QueryRowsExceeded { .. } => Reason::QueryRowsExceeded,

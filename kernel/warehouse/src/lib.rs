@@ -1,6 +1,6 @@
 //! The shared data warehouse: datasets with contracts, one way in, one guarded way out.
 //!
-//! Start from [`Warehouse`]: the binary opens it, mounts its two services on the bus and closes it.
+//! Start from [`Warehouse`]: the binary opens it, mounts its three services on the bus and closes it.
 //!
 //! Invariants: the one crate that names DataFusion, and within it only `lake` names DuckLake. Nothing writes but `append`, and every commit is one snapshot of
 //! rows, quarantine and batch record. No query session holds a table that is not guarded. Who may call is decided by the bus; which dataset, column and row
@@ -28,6 +28,7 @@ mod lake;
 
 // The guarded way out.
 mod datasets;
+mod flight_service;
 mod guard;
 mod query;
 mod warehouse_service;

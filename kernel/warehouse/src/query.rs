@@ -6,8 +6,12 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use backplane_proto::warehouse::v1::{QueryRequest, QueryResponse, QueryStatistics};
-use datafusion::{execution::SendableRecordBatchStream, logical_expr::LogicalPlan};
+use arrow_schema::{DataType, Schema};
+use backplane_proto::warehouse::v1::{QueryRequest, QueryStatistics};
+use datafusion::{
+    execution::{SendableRecordBatchStream, SessionState},
+    logical_expr::LogicalPlan,
+};
 use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
 use tokio::sync::{
@@ -16,7 +20,7 @@ use tokio::sync::{
 };
 use tonic::Status;
 
-use self::{ipc::IpcPieces, kept_plans::PlanKey};
+use self::kept_plans::PlanKey;
 use crate::{
     error::WarehouseError,
     guard::session::{Catalog, GuardedSession, MemoryUse},
@@ -27,16 +31,34 @@ mod errors;
 mod ipc;
 mod kept_plans;
 mod parameters;
+mod plain_rows;
 mod statement;
 
+pub(crate) use ipc::IpcPieces;
 pub(crate) use kept_plans::KeptPlans;
+pub(crate) use plain_rows::PlainRows;
 
 // Limit: the SQL text, as the contract of Query says. Programs write long IN lists; beyond this they want a table of their own.
 const SQL_BYTES_MAX: usize = 1 << 20;
 // Limit: answers that wait for a slow reader. Each is up to 1 MiB; the query pauses when they are full.
 const ANSWERS_WAITING_MAX: usize = 2;
 
-pub(crate) type Answers = Pin<Box<dyn Stream<Item = Result<QueryResponse, Status>> + Send>>;
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The form in which a reader takes the rows of a query.
+pub(crate) trait AnswerForm: Send + Sized {
+    type Answer: Send + 'static;
+
+    fn begin(schema: &Schema, snapshot_id: i64) -> Result<Self, WarehouseError>;
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), WarehouseError>;
+
+    /// The next answer that is ready. Answers are small, so that a reader can begin early.
+    fn next_answer(&mut self) -> Option<Self::Answer>;
+
+    /// The last one; every other must have been taken.
+    fn finish(self, statistics: QueryStatistics) -> Result<Option<Self::Answer>, WarehouseError>;
+}
 
 /// A query on its way: what was asked, with the kernel's limits applied.
 struct Asked {
@@ -48,18 +70,8 @@ struct Asked {
 }
 
 /// Runs one SELECT on the engine's threads and streams its rows. A reader that goes away stops the query.
-pub(crate) fn query(inner: &Arc<Inner>, context: CallContext, request: QueryRequest) -> Result<Answers, WarehouseError> {
-    if request.sql.len() > SQL_BYTES_MAX {
-        let problem = format!("{} bytes are more than the {SQL_BYTES_MAX} that a query may have: send values as parameters", request.sql.len());
-        return Err(WarehouseError::FieldInvalid { field: "sql", problem });
-    }
-    let asked = Asked {
-        rows_max: limit("rows_max", request.rows_max, inner.settings.query.rows_max)?,
-        memory_bytes_max: limit("memory_bytes_max", request.memory_bytes_max, inner.settings.query.memory_bytes_max)?,
-        began: Instant::now(),
-        request,
-        context,
-    };
+pub(crate) fn query<F: AnswerForm>(inner: &Arc<Inner>, context: CallContext, request: QueryRequest) -> Result<Answers<F::Answer>, WarehouseError> {
+    let asked = asked(inner, context, request)?;
     let (answers, reader) = mpsc::channel(ANSWERS_WAITING_MAX);
     let deadline = asked.context.deadline;
     let inner = inner.clone();
@@ -67,7 +79,7 @@ pub(crate) fn query(inner: &Arc<Inner>, context: CallContext, request: QueryRequ
     engine.spawn(async move {
         let gone = answers.clone();
         let outcome = tokio::select! {
-            outcome = AssertUnwindSafe(run(&inner, &asked, &answers)).catch_unwind() => outcome.unwrap_or_else(|_| Err(WarehouseError::broken("a query panicked"))),
+            outcome = AssertUnwindSafe(run::<F>(&inner, &asked, &answers)).catch_unwind() => outcome.unwrap_or_else(|_| Err(WarehouseError::broken("a query panicked"))),
             () = gone.closed() => return,
             () = tokio::time::sleep_until(deadline.into()) => Err(WarehouseError::DeadlinePassed { work: "query" }),
         };
@@ -79,6 +91,43 @@ pub(crate) fn query(inner: &Arc<Inner>, context: CallContext, request: QueryRequ
     Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(reader)))
 }
 
+/// What a query would give.
+pub(crate) struct Described {
+    pub(crate) snapshot_id: i64,
+    pub(crate) columns: Schema,
+    /// What stands for `$1`, `$2` …; `None` where any type would do.
+    pub(crate) parameters: Vec<Option<DataType>>,
+}
+
+/// Plans one SELECT and runs nothing. Without any values the places for them may stay open.
+pub(crate) async fn describe(inner: &Inner, context: CallContext, request: QueryRequest) -> Result<Described, WarehouseError> {
+    let asked = asked(inner, context, request)?;
+    let _turn = Turn::take(inner).await?;
+    let session = session(inner, &asked)?;
+    let (_, mut plan) = parsed_plan(inner, &asked, &session).await?;
+    let parameters = parameters::types(&plan)?;
+    let values = parameters::values(&asked.request.parameters)?;
+    if !values.is_empty() {
+        parameters::check(&plan, &values)?;
+        plan = plan.with_param_values(values).map_err(errors::while_planning)?;
+    }
+    Ok(Described { snapshot_id: session.snapshot(), columns: plan.schema().as_arrow().clone(), parameters })
+}
+
+fn asked(inner: &Inner, context: CallContext, request: QueryRequest) -> Result<Asked, WarehouseError> {
+    if request.sql.len() > SQL_BYTES_MAX {
+        let problem = format!("{} bytes are more than the {SQL_BYTES_MAX} that a query may have: send values as parameters", request.sql.len());
+        return Err(WarehouseError::FieldInvalid { field: "sql", problem });
+    }
+    Ok(Asked {
+        rows_max: limit("rows_max", request.rows_max, inner.settings.query.rows_max)?,
+        memory_bytes_max: limit("memory_bytes_max", request.memory_bytes_max, inner.settings.query.memory_bytes_max)?,
+        began: Instant::now(),
+        request,
+        context,
+    })
+}
+
 /// 0 takes the kernel's limit, more is lowered to it.
 fn limit(field: &'static str, asked: i64, kernel: u64) -> Result<u64, WarehouseError> {
     match u64::try_from(asked) {
@@ -88,28 +137,16 @@ fn limit(field: &'static str, asked: i64, kernel: u64) -> Result<u64, WarehouseE
     }
 }
 
-async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse, Status>>) -> Result<(), WarehouseError> {
+async fn run<F: AnswerForm>(inner: &Inner, asked: &Asked, answers: &Sender<Result<F::Answer, Status>>) -> Result<(), WarehouseError> {
     let mut turn = Turn::take(inner).await?;
-    let snapshot_id = inner.lake.snapshot(asked.request.snapshot_id)?;
-    let changes_after = asked.request.changes_after;
-    if !(0..=inner.lake.newest()).contains(&changes_after) {
-        return Err(WarehouseError::ChangesUnknown { snapshot_id: changes_after, newest: inner.lake.newest() });
-    }
-    if changes_after > snapshot_id {
-        let problem =
-            format!("snapshot {changes_after} is later than {snapshot_id}, which the query reads: leave snapshot_id out, or send an earlier one here");
-        return Err(WarehouseError::FieldInvalid { field: "changes_after", problem });
-    }
-    let session = inner.sessions.at(snapshot_id, changes_after, asked.memory_bytes_max);
+    let session = session(inner, asked)?;
     let logical = logical_plan(inner, asked, &session).await?;
     let mut memory = MemoryUse::AsAsked;
     let mut batches = rows(&session, &logical, memory, asked).await?;
-    let mut pieces = IpcPieces::begin(&batches.schema())?;
+    let mut form = F::begin(&batches.schema(), session.snapshot())?;
     let mut count = 0;
-    let mut first = Some(snapshot_id);
     loop {
-        while let Some(ipc) = pieces.next_piece() {
-            let answer = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc, statistics: None };
+        while let Some(answer) = form.next_answer() {
             if !turn.give(answers, answer).await? {
                 return Ok(());
             }
@@ -131,12 +168,28 @@ async fn run(inner: &Inner, asked: &Asked, answers: &Sender<Result<QueryResponse
         if count > asked.rows_max {
             return Err(WarehouseError::QueryRowsExceeded { rows_max: asked.rows_max });
         }
-        pieces.write(&batch)?;
+        form.write(&batch)?;
     }
     let statistics = QueryStatistics { rows: i64::try_from(count).unwrap_or(i64::MAX), elapsed_micros: micros(asked.began.elapsed()) };
-    let last = QueryResponse { snapshot_id: first.take().unwrap_or_default(), ipc: pieces.finish()?, statistics: Some(statistics) };
-    let _ = answers.send(Ok(last)).await;
+    if let Some(last) = form.finish(statistics)? {
+        let _ = answers.send(Ok(last)).await;
+    }
     Ok(())
+}
+
+/// The session of a query, at the snapshot that it asks for.
+fn session<'a>(inner: &'a Inner, asked: &Asked) -> Result<GuardedSession<'a>, WarehouseError> {
+    let snapshot_id = inner.lake.snapshot(asked.request.snapshot_id)?;
+    let changes_after = asked.request.changes_after;
+    if !(0..=inner.lake.newest()).contains(&changes_after) {
+        return Err(WarehouseError::ChangesUnknown { snapshot_id: changes_after, newest: inner.lake.newest() });
+    }
+    if changes_after > snapshot_id {
+        let problem =
+            format!("snapshot {changes_after} is later than {snapshot_id}, which the query reads: leave snapshot_id out, or send an earlier one here");
+        return Err(WarehouseError::FieldInvalid { field: "changes_after", problem });
+    }
+    Ok(inner.sessions.at(snapshot_id, changes_after, asked.memory_bytes_max))
 }
 
 /// A place among the running queries. It is given back while a slow reader is waited for: readers must not keep others from asking.
@@ -152,7 +205,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Hands an answer to the reader; false when it is gone.
-    async fn give(&mut self, answers: &Sender<Result<QueryResponse, Status>>, answer: QueryResponse) -> Result<bool, WarehouseError> {
+    async fn give<T>(&mut self, answers: &Sender<Result<T, Status>>, answer: T) -> Result<bool, WarehouseError> {
         match answers.try_send(Ok(answer)) {
             Ok(()) => Ok(true),
             Err(TrySendError::Closed(_)) => Ok(false),
@@ -185,9 +238,7 @@ async fn logical_plan(inner: &Inner, asked: &Asked, session: &GuardedSession<'_>
     {
         return Ok(plan);
     }
-    let statement = statement::parse(sql)?;
-    let planner = session.planner(&Catalog { datasets: &datasets, rights, with_origin: statement::names_origin(sql) })?;
-    let plan = statement::plan(&planner, statement).await?;
+    let (planner, plan) = parsed_plan(inner, asked, session).await?;
     parameters::check(&plan, &values)?;
     if let Some(key) = key
         && let Some(plan) = inner.kept_plans.keep(key, &planner, &plan, datasets, &values)
@@ -196,6 +247,15 @@ async fn logical_plan(inner: &Inner, asked: &Asked, session: &GuardedSession<'_>
     }
     let plan = plan.with_param_values(values).map_err(errors::while_planning)?;
     planner.optimize(&plan).map_err(errors::while_planning)
+}
+
+/// The plan as the SQL says it, and what can optimize it.
+async fn parsed_plan(inner: &Inner, asked: &Asked, session: &GuardedSession<'_>) -> Result<(SessionState, LogicalPlan), WarehouseError> {
+    let parsed = statement::parse(&asked.request.sql)?;
+    let (datasets, rights) = (inner.contracts.datasets(), &asked.context.rights);
+    let planner = session.planner(&Catalog { datasets: &datasets, rights, with_origin: parsed.names_origin })?;
+    let plan = statement::plan(&planner, parsed.statement).await?;
+    Ok((planner, plan))
 }
 
 async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {

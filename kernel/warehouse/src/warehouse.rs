@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use arrow_flight::flight_service_server::FlightService;
 use backplane_proto::{ingest::v1::ingest_server, warehouse::v1::warehouse_server};
 use kernel_base::{BusClient, Clock};
 use kernel_storage::RowStore;
@@ -11,6 +12,7 @@ use crate::{
     engine::Engine,
     error::WarehouseError,
     feed::{self, DropFolder, Importer},
+    flight_service::FlightSqlService,
     guard::session::Sessions,
     ingest_service::IngestService,
     lake::Lake,
@@ -93,6 +95,11 @@ impl Warehouse {
     /// Reading, as the bus mounts it; over the bus it asks who relies on a dataset.
     pub fn warehouse_service(&self, bus: BusClient) -> impl warehouse_server::Warehouse + use<> {
         WarehouseService::new(self.inner.clone(), bus)
+    }
+
+    /// Reading by Arrow Flight SQL, as the bus mounts it.
+    pub fn flight_service(&self) -> impl FlightService + use<> {
+        FlightSqlService::new(self.inner.clone())
     }
 
     /// Writing, as the bus mounts it.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use backplane_proto::warehouse::v1::{
     Dataset, DatasetContract, DescribeDatasetRequest, GetDatasetContractRequest, ListDatasetsRequest, ListDatasetsResponse, PutDatasetRequest,
-    PutDatasetResponse, QueryRequest, warehouse_server,
+    PutDatasetResponse, QueryRequest, QueryResponse, warehouse_server,
 };
 use kernel_base::{BusClient, Page, context_of};
 use tonic::{Request, Response, Status};
@@ -23,11 +23,11 @@ impl WarehouseService {
 
 #[tonic::async_trait]
 impl warehouse_server::Warehouse for WarehouseService {
-    type QueryStream = query::Answers;
+    type QueryStream = query::Answers<QueryResponse>;
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
         let context = context_of(&request)?;
-        Ok(Response::new(query::query(&self.inner, context, request.into_inner())?))
+        Ok(Response::new(query::query::<query::IpcPieces>(&self.inner, context, request.into_inner())?))
     }
 
     async fn list_datasets(&self, request: Request<ListDatasetsRequest>) -> Result<Response<ListDatasetsResponse>, Status> {

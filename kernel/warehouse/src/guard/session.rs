@@ -4,6 +4,7 @@ use std::{
     sync::Arc,
 };
 
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider},
@@ -35,8 +36,9 @@ use crate::{
     settings::QueryLimits,
 };
 
-const CATALOG: &str = "backplane";
-const SCHEMA: &str = "public";
+pub(crate) const CATALOG: &str = "backplane";
+/// Of shared datasets; those of a plugin are in a schema of its own.
+pub(crate) const SCHEMA: &str = "public";
 /// The schema of the changes of shared datasets, and the catalog of those of plugins.
 const CHANGES: &str = "changes";
 
@@ -148,6 +150,13 @@ impl GuardedSession<'_> {
         state.register_catalog_list(Arc::new(catalogs));
         state.mark_start_execution();
         Ok(state)
+    }
+
+    /// The columns of a dataset as a policy shows them.
+    pub(crate) async fn columns(&self, contract: &Arc<DatasetContract>, policy: Policy) -> Result<SchemaRef, WarehouseError> {
+        let table = GuardedTable::open(self.sessions.appender.clone(), contract.clone(), policy, Shows::Rows, self.snapshot).await;
+        let failed = |source| WarehouseError::Storage { doing: "reading the columns of a dataset", source: Box::new(source) };
+        Ok(table.map_err(failed)?.schema())
     }
 
     /// Lays an optimized plan out over the files.

@@ -1,65 +1,56 @@
-use std::sync::Arc;
-
-use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_cast::cast;
+use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::Schema;
+use backplane_proto::warehouse::v1::{QueryResponse, QueryStatistics};
 use bytes::Bytes;
 
+use super::{AnswerForm, PlainRows};
 use crate::error::WarehouseError;
 
 // Limit: bytes of one answer. A message on the bus may have 16 MiB; small ones let a reader begin early.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 
-/// One Arrow IPC stream, cut into pieces that may end anywhere. Columns are plain types, which every reader of Arrow knows: no views, no dictionaries.
-pub(super) struct IpcPieces {
+/// One Arrow IPC stream, cut into pieces that may end anywhere.
+pub(crate) struct IpcPieces {
     writer: StreamWriter<Vec<u8>>,
-    schema: SchemaRef,
+    rows: PlainRows,
+    /// Until it was given out, in the first answer.
+    snapshot_id: Option<i64>,
     /// Written and not yet given out.
     ready: Bytes,
 }
 
 impl IpcPieces {
-    pub(super) fn begin(schema: &Schema) -> Result<IpcPieces, WarehouseError> {
-        let fields: Vec<Field> = schema.fields().iter().map(|field| Field::new(field.name(), plain(field.data_type()), field.is_nullable())).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let writer = StreamWriter::try_new(Vec::new(), &schema).map_err(WarehouseError::broken)?;
-        Ok(IpcPieces { writer, schema, ready: Bytes::new() })
+    fn answer(&mut self, ipc: Bytes, statistics: Option<QueryStatistics>) -> QueryResponse {
+        QueryResponse { snapshot_id: self.snapshot_id.take().unwrap_or_default(), ipc, statistics }
+    }
+}
+
+impl AnswerForm for IpcPieces {
+    type Answer = QueryResponse;
+
+    fn begin(schema: &Schema, snapshot_id: i64) -> Result<IpcPieces, WarehouseError> {
+        let rows = PlainRows::of(schema);
+        let writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(WarehouseError::broken)?;
+        Ok(IpcPieces { writer, rows, snapshot_id: Some(snapshot_id), ready: Bytes::new() })
     }
 
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), WarehouseError> {
-        let columns = batch.columns().iter().zip(self.schema.fields()).map(|(column, field)| cast(column, field.data_type()));
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(WarehouseError::broken)?;
-        // A batch without columns (SELECT from nothing) still has rows.
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let plain = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(WarehouseError::broken)?;
-        self.writer.write(&plain).map_err(WarehouseError::broken)
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), WarehouseError> {
+        self.writer.write(&self.rows.convert(batch)?).map_err(WarehouseError::broken)
     }
 
-    /// The next bytes that are ready.
-    pub(super) fn next_piece(&mut self) -> Option<Bytes> {
+    fn next_answer(&mut self) -> Option<QueryResponse> {
         if self.ready.is_empty() {
             self.ready = Bytes::from(std::mem::take(self.writer.get_mut()));
         }
         let piece = self.ready.split_to(self.ready.len().min(PIECE_BYTES_MAX));
-        (!piece.is_empty()).then_some(piece)
+        (!piece.is_empty()).then(|| self.answer(piece, None))
     }
 
-    /// The end marker; every piece must have been taken.
-    pub(super) fn finish(mut self) -> Result<Bytes, WarehouseError> {
+    /// With the end marker.
+    fn finish(mut self, statistics: QueryStatistics) -> Result<Option<QueryResponse>, WarehouseError> {
         self.writer.finish().map_err(WarehouseError::broken)?;
-        Ok(Bytes::from(std::mem::take(self.writer.get_mut())))
-    }
-}
-
-fn plain(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
-        DataType::Dictionary(_, values) => plain(values),
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => {
-            DataType::List(Arc::new(Field::new(item.name(), plain(item.data_type()), item.is_nullable())))
-        }
-        other => other.clone(),
+        let rest = Bytes::from(std::mem::take(self.writer.get_mut()));
+        Ok(Some(self.answer(rest, Some(statistics))))
     }
 }

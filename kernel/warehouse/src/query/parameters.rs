@@ -1,3 +1,4 @@
+use arrow_schema::DataType;
 use backplane_proto::warehouse::v1::{Parameter, parameter::Value};
 use datafusion::{common::ScalarValue, logical_expr::LogicalPlan};
 
@@ -23,12 +24,29 @@ pub(super) fn values(parameters: &[Parameter]) -> Result<Vec<ScalarValue>, Wareh
 /// FIELD_INVALID when the plan has a place without a value.
 pub(super) fn check(plan: &LogicalPlan, values: &[ScalarValue]) -> Result<(), WarehouseError> {
     for name in plan.get_parameter_names().map_err(errors::while_planning)? {
-        let place = name.trim_start_matches('$').parse::<usize>().ok();
-        if !place.is_some_and(|place| (1..=values.len()).contains(&place)) {
+        if place(&name).is_none_or(|place| place > values.len()) {
             return Err(invalid(format!("the SQL uses {name} and {} values were sent: $1 is the first", values.len())));
         }
     }
     Ok(())
+}
+
+/// The types of `$1`, `$2` …, as far as the plan says them.
+pub(super) fn types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, WarehouseError> {
+    let mut types = Vec::new();
+    for (name, data_type) in plan.get_parameter_types().map_err(errors::while_planning)? {
+        let place = place(&name).filter(|place| *place <= PARAMETERS_MAX).ok_or_else(|| invalid(format!("{name} is no place for a value: $1 is the first")))?;
+        if types.len() < place {
+            types.resize(place, None);
+        }
+        types[place - 1] = data_type;
+    }
+    Ok(types)
+}
+
+/// The number of `$1`, `$2` …
+fn place(name: &str) -> Option<usize> {
+    name.trim_start_matches('$').parse().ok().filter(|place| *place > 0)
 }
 
 fn invalid(problem: String) -> WarehouseError {

@@ -9,7 +9,8 @@ use datafusion::{
         sqlparser::{
             ast::{SetExpr, Statement as SqlStatement},
             dialect::GenericDialect,
-            tokenizer::{Token, Tokenizer},
+            parser::ParserError,
+            tokenizer::{Token, TokenWithSpan, Tokenizer},
         },
     },
 };
@@ -24,15 +25,25 @@ const NESTING_MAX: usize = 50;
 
 static DIALECT: LazyLock<GenericDialect> = LazyLock::new(GenericDialect::default);
 
+/// SQL that was read, and not planned yet.
+pub(super) struct Parsed {
+    pub(super) statement: Statement,
+    /// Whether it names a column that says where a row came from. Tables show these to queries that ask for them, and so does a `*` there.
+    pub(super) names_origin: bool,
+}
+
 /// Parses exactly one query.
 ///
 /// # Errors
 /// SQL_INVALID with line and column, SQL_REFUSED for anything that is no SELECT.
-pub(super) fn parse(sql: &str) -> Result<Statement, WarehouseError> {
-    let mut parser = DFParserBuilder::new(sql).with_dialect(&*DIALECT).with_recursion_limit(NESTING_MAX).build().map_err(errors::while_parsing)?;
+pub(super) fn parse(sql: &str) -> Result<Parsed, WarehouseError> {
+    let mut tokens = Tokenizer::new(&*DIALECT, sql).tokenize_with_location().map_err(|error| errors::while_parsing(ParserError::from(error).into()))?;
+    number_places(&mut tokens)?;
+    let names_origin = tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if is_origin(&word.value)));
+    let mut parser = DFParserBuilder::new(tokens).with_dialect(&*DIALECT).with_recursion_limit(NESTING_MAX).build().map_err(errors::while_parsing)?;
     let mut statements = parser.parse_statements().map_err(errors::while_parsing)?;
     match (statements.pop_front(), statements.is_empty()) {
-        (Some(statement), true) if is_select(&statement) => Ok(statement),
+        (Some(statement), true) if is_select(&statement) => Ok(Parsed { statement, names_origin }),
         (Some(_), true) => Err(WarehouseError::SqlRefused {
             problem:
                 "only SELECT is served here (with WITH, UNION and the like): rows are written by backplane.ingest.v1, and nothing else can be changed by SQL"
@@ -43,12 +54,31 @@ pub(super) fn parse(sql: &str) -> Result<Statement, WarehouseError> {
     }
 }
 
-/// Whether the text names a column that says where a row came from. Tables show these to queries that ask for them, and so does a `*` there.
-pub(super) fn names_origin(sql: &str) -> bool {
-    let is_origin = |word: &str| ORIGIN_COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(word));
-    // Most queries name none, and are not read twice.
-    ORIGIN_COLUMNS.iter().any(|name| sql.to_ascii_lowercase().contains(name))
-        && Tokenizer::new(&*DIALECT, sql).tokenize().is_ok_and(|tokens| tokens.iter().any(|token| matches!(token, Token::Word(word) if is_origin(&word.value))))
+/// Makes `$1`, `$2` … of each `?`, which JDBC, ODBC and Python's databases write.
+fn number_places(tokens: &mut [TokenWithSpan]) -> Result<(), WarehouseError> {
+    let (mut places, mut numbered) = (0, false);
+    for token in tokens {
+        match &token.token {
+            Token::Question => {}
+            Token::Placeholder(name) if name == "?" => {}
+            Token::Placeholder(_) => {
+                numbered = true;
+                continue;
+            }
+            _ => continue,
+        }
+        places += 1;
+        token.token = Token::Placeholder(format!("${places}"));
+    }
+    if places > 0 && numbered {
+        let problem = "places for values are '?' or '$1', '$2' …, not both".to_owned();
+        return Err(WarehouseError::SqlInvalid { problem, line: None, column: None });
+    }
+    Ok(())
+}
+
+fn is_origin(word: &str) -> bool {
+    ORIGIN_COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(word))
 }
 
 fn is_select(statement: &Statement) -> bool {

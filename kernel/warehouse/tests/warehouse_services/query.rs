@@ -32,6 +32,23 @@ async fn parameters_take_their_places_and_a_missing_one_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn question_marks_are_places_in_their_order() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    let ask = async |sql: &str, values: &[i64]| {
+        let parameters = values.iter().map(|value| Parameter { value: Some(parameter::Value::Integer(*value)) }).collect();
+        kernel.ask(&foshan, QueryRequest { sql: sql.to_owned(), parameters, ..QueryRequest::default() }).await
+    };
+    // Not those within texts, names and comments.
+    let sql = "select cast(? as bigint) * 100 + cast(? as bigint) as \"?\" -- ?\nfrom (values ('?')) as texts (text) where text = '?'";
+    assert_eq!(ask(sql, &[7, 8]).await.unwrap().lines(), ["708"]);
+    let mixed = ask("select cast(? as bigint) + cast($1 as bigint)", &[7, 8]).await.unwrap_err();
+    assert!(reason(&mixed) == "SQL_INVALID" && mixed.message().contains("not both"), "{}", mixed.message());
+    let fewer = ask("select cast(? as bigint) + cast(? as bigint)", &[7]).await.unwrap_err();
+    assert!(reason(&fewer) == "FIELD_INVALID" && fewer.message().contains("$2"), "{}", fewer.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pinned_snapshot_gives_the_same_rows_however_much_comes_later() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");
