@@ -85,6 +85,11 @@ with city.cursor() as cursor:
 typed = rows(city, "select cast(? as bigint), cast(? as double), ?, ?", (7, 2.5, True, "x"))
 assert typed == [(7, 2.5, True, "x")], typed
 
+# The columns that were told first are those that come, also where the plan knows more of them than the statement.
+assert rows(city, "select 1 as n union all select 2.5 order by 1") == [(1.0,), (2.5,)]
+joined = "select distinct c.name_zh from interaction i left join city c on c.city = i.city where c.name_zh <> ''"
+assert len(rows(city, joined)) <= 1, rows(city, joined)
+
 # Many rows come whole, in messages that a client takes.
 with everywhere.cursor() as cursor:
     cursor.execute("select a.* from interaction a cross join (values (1), (2), (3), (4), (5)) as five (n)")

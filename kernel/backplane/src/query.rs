@@ -8,8 +8,9 @@ use std::{
 use anyhow::{Context, bail};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamDecoder;
-use backplane_proto::warehouse::v1::{QueryRequest, QueryStatistics, warehouse_client::WarehouseClient};
+use backplane_proto::warehouse::v1::{QueryProgress, QueryRequest, QueryStatistics, warehouse_client::WarehouseClient};
 use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
 use crate::client::{ANSWER_BYTES_MAX, Connection};
@@ -69,7 +70,7 @@ pub(crate) async fn run(arguments: QueryArguments) -> anyhow::Result<()> {
     }
     let (snapshot_id, changes_after) = (arguments.snapshot, arguments.changes_after);
     let request = QueryRequest { sql, snapshot_id, changes_after, rows_max: arguments.rows_max, ..QueryRequest::default() };
-    let answer = ask(&arguments.connection, request).await?;
+    let answer = ask_with_progress(&arguments.connection, request).await?;
     let Some(file) = &arguments.output else {
         return write(&answer, format, io::stdout());
     };
@@ -99,11 +100,25 @@ fn write_file(answer: &Answer, format: Format, file: &Path) -> anyhow::Result<()
     Ok(())
 }
 
+/// Runs a query and collects its rows; a person who waits sees how far it is.
+async fn ask_with_progress(connection: &Connection, request: QueryRequest) -> anyhow::Result<Answer> {
+    // Hidden where nobody looks; nothing is drawn for a query that is quick.
+    let bar = ProgressBar::new(1_000).with_style(ProgressStyle::with_template("{wide_bar} {percent} % of the rows read, {elapsed}")?);
+    let request = QueryRequest { tells_progress: !bar.is_hidden(), ..request };
+    let answer = collect(connection, request, |progress| bar.set_position(u64::try_from(progress.permille).unwrap_or_default())).await;
+    bar.finish_and_clear();
+    answer
+}
+
 /// Runs a query and collects its rows.
 ///
 /// # Errors
 /// When it is refused or fails, or the kernel sends something other than one Arrow IPC stream.
 pub(crate) async fn ask(connection: &Connection, request: QueryRequest) -> anyhow::Result<Answer> {
+    collect(connection, request, |_| ()).await
+}
+
+async fn collect(connection: &Connection, request: QueryRequest, mut tell: impl FnMut(QueryProgress)) -> anyhow::Result<Answer> {
     let mut client = WarehouseClient::new(connection.open().await?).max_decoding_message_size(ANSWER_BYTES_MAX);
     let mut messages = client.query(request).await?.into_inner();
     let mut decoder = StreamDecoder::new();
@@ -117,6 +132,9 @@ pub(crate) async fn ask(connection: &Connection, request: QueryRequest) -> anyho
             if let Some(batch) = decoder.decode(&mut piece)? {
                 answer.batches.push(batch);
             }
+        }
+        if let Some(progress) = message.progress {
+            tell(progress);
         }
         if let Some(statistics) = message.statistics {
             answer.statistics = statistics;

@@ -1,6 +1,9 @@
-use std::{future::Future, num::NonZeroUsize};
+use std::{future::Future, num::NonZeroUsize, time::Instant};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinSet,
+};
 
 use crate::error::WarehouseError;
 
@@ -35,6 +38,22 @@ impl Engine {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => Err(WarehouseError::broken("a worker of the warehouse panicked")),
             Err(_) => Err(WarehouseError::Closing),
+        }
+    }
+
+    /// The same for work that changes nothing: it ends when the caller stops waiting, or at the deadline.
+    pub(crate) async fn run_until<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, WarehouseError>> + Send + 'static,
+    ) -> Result<T, WarehouseError> {
+        let mut running = JoinSet::new();
+        running.spawn_on(work, &self.handle);
+        match tokio::time::timeout_at(deadline.into(), running.join_next()).await {
+            Ok(Some(Ok(outcome))) => outcome,
+            Ok(Some(Err(error))) if error.is_panic() => Err(WarehouseError::broken("a worker of the warehouse panicked")),
+            Ok(_) => Err(WarehouseError::Closing),
+            Err(_) => Err(WarehouseError::DeadlinePassed { work: "query" }),
         }
     }
 

@@ -9,7 +9,7 @@ use arrow_flight::{
         DoPutPreparedStatementResult, ProstMessageExt, TicketStatementQuery,
     },
 };
-use arrow_schema::{Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use backplane_proto::warehouse::v1::QueryRequest;
 use bytes::Bytes;
 use futures::{
@@ -23,13 +23,16 @@ use tonic::{Request, Response, Status, Streaming};
 use self::{flight_data::FlightPieces, listing::Listing};
 use crate::{
     error::WarehouseError,
-    query::{self, AnswerForm, Described, PlainRows},
+    query::{self, AnswerForm, PlainRows},
     warehouse::Inner,
 };
 
 mod flight_data;
 mod listing;
 mod values;
+
+// Limit: bytes of a command that asks for a list. Each type of a table or number of an information that it names is looked for on its own.
+const LISTING_BYTES_MAX: usize = 16 << 10;
 
 const CREATE: &str = "CreatePreparedStatement";
 const CLOSE: &str = "ClosePreparedStatement";
@@ -50,21 +53,19 @@ impl FlightSqlService {
         FlightSqlService { inner }
     }
 
-    async fn describe(&self, context: CallContext, request: QueryRequest) -> Result<Described, WarehouseError> {
-        let inner = self.inner.clone();
-        self.inner.engine.run(async move { query::describe(&inner, context, request).await }).await
-    }
-
     /// The columns of what a command asks for, and the ticket for its rows.
-    async fn info(&self, context: CallContext, command: &[u8]) -> Result<(Schema, Ticket), WarehouseError> {
+    async fn info(&self, context: CallContext, command: &[u8]) -> Result<(SchemaRef, Ticket), WarehouseError> {
         match asked(command)? {
             Asked::Rows(mut request) => {
-                let described = self.describe(context, request.clone()).await?;
-                request.snapshot_id = described.snapshot_id;
+                let (inner, described) = (self.inner.clone(), request.clone());
+                let deadline = context.deadline;
+                let describing = async move { query::describe(&inner, context, described).await };
+                let (columns, snapshot_id) = self.inner.engine.run_until(deadline, describing).await?;
+                request.snapshot_id = snapshot_id;
                 let ticket = TicketStatementQuery { statement_handle: handle(&request) };
-                Ok((described.columns, Ticket::new(ticket.as_any().encode_to_vec())))
+                Ok((PlainRows::nullable(&columns).schema, Ticket::new(ticket.as_any().encode_to_vec())))
             }
-            Asked::List(listing) => Ok((listing.columns().as_ref().clone(), Ticket::new(command.to_vec()))),
+            Asked::List(listing) => Ok((PlainRows::of(&listing.columns()).schema, Ticket::new(command.to_vec()))),
         }
     }
 
@@ -73,8 +74,8 @@ impl FlightSqlService {
             Asked::Rows(request) => query::query::<FlightPieces>(&self.inner, context, request),
             Asked::List(listing) => {
                 let inner = self.inner.clone();
-                let rows = self.inner.engine.run(async move { listing.rows(&inner, &context).await }).await?;
-                let mut pieces = FlightPieces::begin(&rows.schema(), 0)?;
+                let rows = self.inner.engine.run_until(context.deadline, async move { listing.rows(&inner, &context).await }).await?;
+                let mut pieces = FlightPieces::of(PlainRows::of(&rows.schema()));
                 pieces.write(&rows)?;
                 let pieces: Vec<_> = std::iter::from_fn(|| pieces.next_answer()).map(Ok).collect();
                 Ok(stream::iter(pieces).boxed())
@@ -85,15 +86,16 @@ impl FlightSqlService {
     async fn create(&self, context: CallContext, body: &[u8]) -> Result<ActionCreatePreparedStatementResult, WarehouseError> {
         let action: ActionCreatePreparedStatementRequest = unpacked(body)?;
         let request = statement(action.query, action.transaction_id.as_deref())?;
-        let described = self.describe(context, request.clone()).await?;
-        let parameters = described.parameters.into_iter().enumerate().map(|(index, data_type)| {
+        let (inner, preparing) = (self.inner.clone(), request.clone());
+        let prepared = self.inner.engine.run_until(context.deadline, async move { query::prepare(&inner, context, preparing).await }).await?;
+        let parameters = prepared.parameters.into_iter().enumerate().map(|(index, data_type)| {
             // Any type would do for a place of which nothing is known.
-            Field::new(format!("${}", index + 1), data_type.unwrap_or(arrow_schema::DataType::Utf8), false)
+            Field::new(format!("${}", index + 1), data_type.unwrap_or(DataType::Utf8), false)
         });
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle(&request),
-            dataset_schema: ipc(&described.columns)?,
-            parameter_schema: ipc(&Schema::new(parameters.collect::<Vec<_>>()))?,
+            dataset_schema: ipc(&PlainRows::nullable(&prepared.columns).schema)?,
+            parameter_schema: ipc(&PlainRows::of(&Schema::new(parameters.collect::<Vec<_>>())).schema)?,
         })
     }
 }
@@ -119,7 +121,8 @@ fn asked(command: &[u8]) -> Result<Asked, WarehouseError> {
         Command::CommandStatementQuery(query) => Asked::Rows(statement(query.query, query.transaction_id.as_deref())?),
         Command::CommandPreparedStatementQuery(prepared) => Asked::Rows(of_handle(&prepared.prepared_statement_handle)?),
         Command::TicketStatementQuery(ticket) => Asked::Rows(of_handle(&ticket.statement_handle)?),
-        command => Asked::List(Listing::of(command).map_err(|command| not_served(command.type_url()))?),
+        _ if command.len() > LISTING_BYTES_MAX => return Err(malformed(&format!("a list is asked for in at most {LISTING_BYTES_MAX} bytes"))),
+        listed => Asked::List(Listing::of(listed).map_err(|other| not_served(other.type_url()))?),
     })
 }
 
@@ -147,8 +150,7 @@ fn not_served(what: &str) -> WarehouseError {
 
 /// An encapsulated message of Arrow IPC.
 fn ipc(schema: &Schema) -> Result<Bytes, WarehouseError> {
-    let plain = PlainRows::of(schema).schema;
-    let message = IpcMessage::try_from(SchemaAsIpc::new(&plain, &flight_data::options())).map_err(WarehouseError::broken)?;
+    let message = IpcMessage::try_from(SchemaAsIpc::new(schema, &flight_data::options())).map_err(WarehouseError::broken)?;
     Ok(message.0)
 }
 
@@ -192,7 +194,7 @@ impl FlightService for FlightSqlService {
             }
             command => return Err(not_served(command.type_url()).into()),
         };
-        request.parameters = values::read(stream::once(async { Ok(first) }).chain(sent)).await?;
+        request.parameters = values::read(first, sent).await?;
         let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle(&request)) };
         Ok(Response::new(one(PutResult { app_metadata: result.encode_to_vec().into() })))
     }
@@ -220,7 +222,7 @@ impl FlightService for FlightSqlService {
     }
 
     async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
-        Err(not_served("Handshake").into())
+        Ok(Response::new(stream::empty().boxed()))
     }
 
     async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {

@@ -11,6 +11,7 @@ mod policy_exec;
 pub(crate) mod session;
 mod table;
 
+pub(crate) use files::{rows_read, rows_to_read};
 pub(crate) use table::{PlannedTable, planned_table};
 
 /// What one caller sees of one dataset. The only way from rights to rows.

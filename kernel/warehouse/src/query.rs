@@ -6,11 +6,12 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema};
-use backplane_proto::warehouse::v1::{QueryRequest, QueryStatistics};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use backplane_proto::warehouse::v1::{QueryProgress, QueryRequest, QueryStatistics};
 use datafusion::{
     execution::{SendableRecordBatchStream, SessionState},
     logical_expr::LogicalPlan,
+    physical_plan::ExecutionPlan,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use kernel_base::CallContext;
@@ -23,7 +24,10 @@ use tonic::Status;
 use self::kept_plans::PlanKey;
 use crate::{
     error::WarehouseError,
-    guard::session::{Catalog, GuardedSession, MemoryUse},
+    guard::{
+        rows_read, rows_to_read,
+        session::{Catalog, GuardedSession, MemoryUse},
+    },
     warehouse::Inner,
 };
 
@@ -42,6 +46,8 @@ pub(crate) use plain_rows::PlainRows;
 const SQL_BYTES_MAX: usize = 1 << 20;
 // Limit: answers that wait for a slow reader. Each is up to 1 MiB; the query pauses when they are full.
 const ANSWERS_WAITING_MAX: usize = 2;
+/// How often a query says how far it is, as the contract of Query says.
+const TELLS_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -52,6 +58,9 @@ pub(crate) trait AnswerForm: Send + Sized {
     fn begin(schema: &Schema, snapshot_id: i64) -> Result<Self, WarehouseError>;
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), WarehouseError>;
+
+    /// An answer that says how far the query is, where the form has one.
+    fn progress(&mut self, progress: QueryProgress) -> Option<Self::Answer>;
 
     /// The next answer that is ready. Answers are small, so that a reader can begin early.
     fn next_answer(&mut self) -> Option<Self::Answer>;
@@ -91,27 +100,29 @@ pub(crate) fn query<F: AnswerForm>(inner: &Arc<Inner>, context: CallContext, req
     Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(reader)))
 }
 
-/// What a query would give.
-pub(crate) struct Described {
-    pub(crate) snapshot_id: i64,
-    pub(crate) columns: Schema,
+/// What a statement would give.
+pub(crate) struct Prepared {
+    pub(crate) columns: SchemaRef,
     /// What stands for `$1`, `$2` …; `None` where any type would do.
     pub(crate) parameters: Vec<Option<DataType>>,
 }
 
-/// Plans one SELECT and runs nothing. Without any values the places for them may stay open.
-pub(crate) async fn describe(inner: &Inner, context: CallContext, request: QueryRequest) -> Result<Described, WarehouseError> {
+/// Plans one SELECT whose values are not known yet.
+pub(crate) async fn prepare(inner: &Inner, context: CallContext, request: QueryRequest) -> Result<Prepared, WarehouseError> {
+    let asked = asked(inner, context, request)?;
+    let _turn = Turn::take(inner).await?;
+    let (_, plan) = parsed_plan(inner, &asked, &session(inner, &asked)?).await?;
+    Ok(Prepared { columns: plan.schema().inner().clone(), parameters: parameters::types(&plan)? })
+}
+
+/// The columns that [`query`] gives, and the snapshot at which it would read.
+pub(crate) async fn describe(inner: &Inner, context: CallContext, request: QueryRequest) -> Result<(SchemaRef, i64), WarehouseError> {
     let asked = asked(inner, context, request)?;
     let _turn = Turn::take(inner).await?;
     let session = session(inner, &asked)?;
-    let (_, mut plan) = parsed_plan(inner, &asked, &session).await?;
-    let parameters = parameters::types(&plan)?;
-    let values = parameters::values(&asked.request.parameters)?;
-    if !values.is_empty() {
-        parameters::check(&plan, &values)?;
-        plan = plan.with_param_values(values).map_err(errors::while_planning)?;
-    }
-    Ok(Described { snapshot_id: session.snapshot(), columns: plan.schema().as_arrow().clone(), parameters })
+    let plan = logical_plan(inner, &asked, &session).await?;
+    let laid_out = session.lay_out(&plan, MemoryUse::AsAsked).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
+    Ok((laid_out.schema(), session.snapshot()))
 }
 
 fn asked(inner: &Inner, context: CallContext, request: QueryRequest) -> Result<Asked, WarehouseError> {
@@ -142,8 +153,8 @@ async fn run<F: AnswerForm>(inner: &Inner, asked: &Asked, answers: &Sender<Resul
     let session = session(inner, asked)?;
     let logical = logical_plan(inner, asked, &session).await?;
     let mut memory = MemoryUse::AsAsked;
-    let mut batches = rows(&session, &logical, memory, asked).await?;
-    let mut form = F::begin(&batches.schema(), session.snapshot())?;
+    let mut rows = Rows::begin(&session, &logical, memory, asked).await?;
+    let mut form = F::begin(&rows.batches.schema(), session.snapshot())?;
     let mut count = 0;
     loop {
         while let Some(answer) = form.next_answer() {
@@ -151,12 +162,24 @@ async fn run<F: AnswerForm>(inner: &Inner, asked: &Asked, answers: &Sender<Resul
                 return Ok(());
             }
         }
-        let batch = match next(&mut batches, asked).await {
+        let next = tokio::select! {
+            next = rows.next(asked) => next,
+            () = tokio::time::sleep(TELLS_EVERY), if asked.request.tells_progress => {
+                let progress = QueryProgress { permille: rows.permille_read(), elapsed_micros: micros(asked.began.elapsed()) };
+                if let Some(answer) = form.progress(progress)
+                    && !turn.give(answers, answer).await?
+                {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        let batch = match next {
             // Before the first row it can still be done another way.
             Err(WarehouseError::QueryMemoryExceeded { .. }) if count == 0 && memory == MemoryUse::AsAsked => {
                 memory = MemoryUse::Shared;
-                drop(batches);
-                batches = rows(&session, &logical, memory, asked).await?;
+                drop(rows);
+                rows = Rows::begin(&session, &logical, memory, asked).await?;
                 continue;
             }
             outcome => outcome?,
@@ -221,10 +244,31 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Begins to run a plan.
-async fn rows(session: &GuardedSession<'_>, plan: &LogicalPlan, memory: MemoryUse, asked: &Asked) -> Result<SendableRecordBatchStream, WarehouseError> {
-    let physical = session.lay_out(plan, memory).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
-    session.run(physical, memory).map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+/// A plan that runs.
+struct Rows {
+    plan: Arc<dyn ExecutionPlan>,
+    batches: SendableRecordBatchStream,
+}
+
+impl Rows {
+    async fn begin(session: &GuardedSession<'_>, plan: &LogicalPlan, memory: MemoryUse, asked: &Asked) -> Result<Rows, WarehouseError> {
+        let plan = session.lay_out(plan, memory).await.map_err(|error| errors::while_laying_out(error, asked.memory_bytes_max))?;
+        let batches = session.run(plan.clone(), memory).map_err(|error| errors::while_running(error, asked.memory_bytes_max))?;
+        Ok(Rows { plan, batches })
+    }
+
+    async fn next(&mut self, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {
+        self.batches.next().await.transpose().map_err(|error| errors::while_running(error, asked.memory_bytes_max))
+    }
+
+    /// 0 when it is not known how many rows there are to read.
+    fn permille_read(&self) -> i32 {
+        let Some(all) = rows_to_read(self.plan.as_ref()).ok().flatten().filter(|all| *all > 0) else {
+            return 0;
+        };
+        let read = rows_read(self.plan.as_ref()).min(all);
+        i32::try_from(read.saturating_mul(1_000) / all).unwrap_or(1_000)
+    }
 }
 
 /// The optimized plan, made of one that is kept where there is one.
@@ -256,10 +300,6 @@ async fn parsed_plan(inner: &Inner, asked: &Asked, session: &GuardedSession<'_>)
     let planner = session.planner(&Catalog { datasets: &datasets, rights, with_origin: parsed.names_origin })?;
     let plan = statement::plan(&planner, parsed.statement).await?;
     Ok((planner, plan))
-}
-
-async fn next(batches: &mut SendableRecordBatchStream, asked: &Asked) -> Result<Option<RecordBatch>, WarehouseError> {
-    batches.next().await.transpose().map_err(|error| errors::while_running(error, asked.memory_bytes_max))
 }
 
 fn micros(elapsed: Duration) -> i64 {

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, LazyLock},
 };
 
@@ -11,7 +11,7 @@ use arrow_flight::{
     error::FlightError,
     sql::{
         Command, CommandGetCatalogs, CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, SqlInfo,
-        SqlSupportedCaseSensitivity,
+        SqlSupportedCaseSensitivity, SqlSupportedTransaction,
         metadata::{SqlInfoData, SqlInfoDataBuilder},
     },
 };
@@ -81,8 +81,7 @@ impl Listing {
             }
             Listing::Schemas(command) => {
                 let mut schemas = command.into_builder();
-                let mut names: Vec<_> = shown().map(|(contract, _)| place(contract).0).collect();
-                names.dedup();
+                let names: BTreeSet<_> = shown().map(|(contract, _)| place(contract).0).collect();
                 names.iter().for_each(|name| schemas.append(CATALOG, name));
                 schemas.build().map_err(WarehouseError::broken)
             }
@@ -94,11 +93,7 @@ impl Listing {
             }
             Listing::PrimaryKeys(command) => primary_keys(shown(), &command).map_err(WarehouseError::broken),
             Listing::ForeignKeys => Ok(RecordBatch::new_empty(FOREIGN_KEYS.clone())),
-            Listing::SqlInfo(mut command) => {
-                command.info.sort_unstable();
-                command.info.dedup();
-                sql_info().and_then(|known| command.into_builder(&known).build()).map_err(WarehouseError::broken)
-            }
+            Listing::SqlInfo(command) => sql_info().and_then(|known| command.into_builder(&known).build()).map_err(WarehouseError::broken),
         }
     }
 }
@@ -184,6 +179,7 @@ fn sql_info() -> Result<SqlInfoData, FlightError> {
     known.append(SqlInfo::FlightSqlServerSql, true);
     known.append(SqlInfo::FlightSqlServerSubstrait, false);
     known.append(SqlInfo::FlightSqlServerCancel, false);
+    known.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
     known.append(SqlInfo::SqlDdlCatalog, false);
     known.append(SqlInfo::SqlDdlSchema, false);
     known.append(SqlInfo::SqlDdlTable, false);

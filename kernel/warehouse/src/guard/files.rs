@@ -37,7 +37,7 @@ const TIMES_FEWER: usize = 16;
 const INDEXED_FILES_MAX: usize = 32;
 
 /// The rows in the files that a plan reads, after those files were left out that its conditions exclude; `None` when that is not known.
-pub(super) fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>> {
+pub(crate) fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>> {
     if let Some(guard) = plan.downcast_ref::<PolicyExec>() {
         return Ok(guard.rows_to_read());
     }
@@ -47,6 +47,15 @@ pub(super) fn rows_to_read(plan: &dyn ExecutionPlan) -> Result<Option<usize>> {
         return Ok(statistics.num_rows.get_value().copied());
     }
     children.into_iter().try_fold(Some(0), |rows, child| Ok(rows.zip(rows_to_read(child.as_ref())?).map(|(rows, more)| rows + more)))
+}
+
+/// The rows that a plan that runs has read of its tables by now.
+pub(crate) fn rows_read(plan: &dyn ExecutionPlan) -> usize {
+    let guarded = plan.downcast_ref::<PolicyExec>().map(|guard| guard.children());
+    match guarded.as_deref() {
+        Some(tables) => tables.iter().filter_map(|table| table.metrics()?.output_rows()).sum(),
+        None => plan.children().into_iter().map(|child| rows_read(child.as_ref())).sum(),
+    }
 }
 
 /// A scan, and how many rows it reads as far as that is known.

@@ -1,7 +1,7 @@
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::Schema;
-use backplane_proto::warehouse::v1::{QueryResponse, QueryStatistics};
+use backplane_proto::warehouse::v1::{QueryProgress, QueryResponse, QueryStatistics};
 use bytes::Bytes;
 
 use super::{AnswerForm, PlainRows};
@@ -22,7 +22,7 @@ pub(crate) struct IpcPieces {
 
 impl IpcPieces {
     fn answer(&mut self, ipc: Bytes, statistics: Option<QueryStatistics>) -> QueryResponse {
-        QueryResponse { snapshot_id: self.snapshot_id.take().unwrap_or_default(), ipc, statistics }
+        QueryResponse { snapshot_id: self.snapshot_id.take().unwrap_or_default(), ipc, statistics, progress: None }
     }
 }
 
@@ -37,6 +37,10 @@ impl AnswerForm for IpcPieces {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), WarehouseError> {
         self.writer.write(&self.rows.convert(batch)?).map_err(WarehouseError::broken)
+    }
+
+    fn progress(&mut self, progress: QueryProgress) -> Option<QueryResponse> {
+        Some(QueryResponse { progress: Some(progress), ..QueryResponse::default() })
     }
 
     fn next_answer(&mut self) -> Option<QueryResponse> {

@@ -17,6 +17,12 @@ impl PlainRows {
         PlainRows { schema: Arc::new(Schema::new(fields)) }
     }
 
+    /// With columns that may have nulls, whatever a plan knows of that: two plans of one query may know differently.
+    pub(crate) fn nullable(schema: &Schema) -> PlainRows {
+        let fields: Vec<Field> = schema.fields().iter().map(|field| Field::new(field.name(), plain(field.data_type()), true)).collect();
+        PlainRows { schema: Arc::new(Schema::new(fields)) }
+    }
+
     pub(crate) fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch, WarehouseError> {
         let columns = batch.columns().iter().zip(self.schema.fields()).map(|(column, field)| cast(column, field.data_type()));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(WarehouseError::broken)?;

@@ -65,6 +65,35 @@ async fn a_pinned_snapshot_gives_the_same_rows_however_much_comes_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_query_says_how_far_it_is_to_who_asks() {
+    let kernel = Kernel::start().await;
+    let foshan = city_caller("440600");
+    kernel.append(&foshan, "k", &interactions("a", "/home", 3_000)).await.unwrap();
+    // Nine million pairs, long after their rows were read.
+    let pairs = "select count(distinct a.event_id || b.event_id) from interaction a cross join interaction b";
+    let counting = "with recursive numbers as (select 1 as n union all select n + 1 from numbers where n < 20000) select count(*) as n from numbers";
+    let told = async |sql: &str, tells_progress| {
+        let request = QueryRequest { sql: sql.to_owned(), tells_progress, memory_bytes_max: 1 << 30, ..QueryRequest::default() };
+        let mut answers = kernel.reading(&foshan).query(request).await.unwrap().into_inner();
+        let (mut told, mut rows) = (Vec::new(), 0);
+        while let Some(answer) = answers.message().await.unwrap() {
+            if let Some(progress) = answer.progress {
+                assert!(answer.ipc.is_empty() && rows == 0 && progress.elapsed_micros >= 250_000, "{progress:?}");
+                told.push(progress.permille);
+            }
+            rows += answer.statistics.map_or(0, |statistics| statistics.rows);
+        }
+        assert_eq!(rows, 1);
+        told
+    };
+    let permille = told(pairs, true).await;
+    assert!(permille.last() == Some(&1_000) && permille.is_sorted(), "{permille:?}");
+    let permille = told(counting, true).await;
+    assert!(!permille.is_empty() && permille.iter().all(|permille| *permille == 0), "nobody knows how many rows there are: {permille:?}");
+    assert_eq!(told(pairs, false).await, [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_one_select_is_run() {
     let kernel = Kernel::start().await;
     let foshan = city_caller("440600");
