@@ -40,14 +40,31 @@ pub(crate) async fn run(arguments: TablesArguments) -> anyhow::Result<()> {
     }
     let rows = datasets.into_iter().map(|dataset| {
         let last = output::instant(dataset.last_appended_at.as_ref());
-        vec![dataset.name, dataset.rows.to_string(), dataset.mode, last, dataset.purpose]
+        let rows = if dataset.aggregates_only { rows(&dataset) } else { dataset.rows.to_string() };
+        vec![name_in_sql(&dataset), rows, dataset.mode, last, dataset.purpose]
     });
     print(format, &["dataset", "rows", "mode", "last appended", "purpose"], rows.collect())
 }
 
+/// What a query of the caller's calls it.
+fn name_in_sql(dataset: &Dataset) -> String {
+    match dataset.aggregates_only {
+        true => format!("aggregates.{}", dataset.name),
+        false => dataset.name.clone(),
+    }
+}
+
+fn rows(dataset: &Dataset) -> String {
+    match dataset.aggregates_only {
+        true => format!("cells of {} or more", dataset.minimum_group),
+        false => format!("{} rows", dataset.rows),
+    }
+}
+
 fn describe(dataset: Dataset, format: Format) -> anyhow::Result<()> {
     if format == Format::Table {
-        say(format!("{}: {} ({}, key {}, {} rows)", dataset.name, dataset.purpose, dataset.mode, dataset.key.join(", "), dataset.rows));
+        let name = name_in_sql(&dataset);
+        say(format!("{name}: {} ({}, key {}, {})", dataset.purpose, dataset.mode, dataset.key.join(", "), rows(&dataset)));
     }
     let rows = dataset.columns.into_iter().map(|column| {
         let class = if column.masked { format!("{}, masked", column.class) } else { column.class };

@@ -60,7 +60,16 @@ impl Rights {
 
     /// What may be read of a dataset, if anything.
     pub fn dataset(&self, dataset: &str) -> Option<DatasetRight> {
-        let covering: Vec<_> = self.grants.iter().filter(|(permission, _)| permission.covers("dataset.read", Some(dataset))).collect();
+        self.dataset_by("dataset.read", dataset)
+    }
+
+    /// What may be read of a dataset in cells of many customers, if anything.
+    pub fn dataset_in_cells(&self, dataset: &str) -> Option<DatasetRight> {
+        self.dataset_by("dataset.aggregate", dataset)
+    }
+
+    fn dataset_by(&self, name: &str, dataset: &str) -> Option<DatasetRight> {
+        let covering: Vec<_> = self.grants.iter().filter(|(permission, _)| permission.covers(name, Some(dataset))).collect();
         let cities = covering.iter().fold(Scope::NOWHERE, |scope, (_, granted)| scope.union(granted));
         if cities.is_nowhere() {
             return None;

@@ -205,7 +205,7 @@ impl Raw {
 /// Ids whose namespace is the first part of proto packages that the kernel carries.
 /// Then words that begin permissions of the kernel, which a plugin of that name could demand as its own, and schemas of the warehouse that are no plugin's.
 const RESERVED: &[&str] =
-    &["backplane", "google", "grpc", "arrow", "auth", "call", "dataset", "ingest", "plugin", "warehouse", "kernel", "main", "public", "changes"];
+    &["backplane", "google", "grpc", "arrow", "auth", "call", "dataset", "ingest", "plugin", "warehouse", "kernel", "main", "public", "changes", "aggregates"];
 
 fn check_service(text: &str, service: &Spanned<String>, id: &PluginId) -> Result<(), HostError> {
     let namespace = id.namespace();

@@ -19,6 +19,11 @@ pub(crate) use seeds::SEEDS;
 pub(crate) const HIDDEN_COLUMNS: usize = ORIGIN_COLUMNS.len();
 /// The column that scopes rows; every dataset has it.
 pub(crate) const CITY: &str = "city";
+/// The column that says whose a row is, in datasets that have it.
+pub(crate) const CUSTOMER: &str = "customer_id";
+/// The column that the kernel sets in datasets with `at`, and its month.
+pub(crate) const DAY: &str = "day";
+pub(crate) const MONTH: &str = "month";
 /// The column that the kernel sets in `latest` datasets.
 pub(crate) const REVISION: &str = "revision";
 
@@ -58,6 +63,10 @@ pub(crate) struct DatasetContract {
     pub(crate) key: Vec<String>,
     /// The columns by which its files are sorted.
     pub(crate) sorted_by: Vec<String>,
+    /// The columns, besides the city, that make a cell of rows for who may see no rows; `month` is that of the day. Empty when it is not seen so.
+    pub(crate) aggregated_by: Vec<String>,
+    /// Of how many customers, or rows without any, a cell is at least that is shown.
+    pub(crate) minimum_group: u32,
     pub(crate) columns: Vec<ColumnContract>,
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use arrow_array::{cast::AsArray, types::Int64Type, types::TimestampMicrosecondType};
 use backplane_proto::warehouse::v1::{Column, Dataset, DatasetContract as DatasetDocument, ListDatasetsResponse};
 use datafusion::{
@@ -14,6 +16,7 @@ use crate::{
     error::WarehouseError,
     guard::{
         Policy,
+        cells::{CellColumn, Cells},
         session::{Catalog, MemoryUse},
     },
     lake::TableName,
@@ -27,8 +30,8 @@ pub(crate) async fn list(inner: &Inner, context: &CallContext, page: &Page) -> R
     let readable = contracts.iter().filter(|contract| page.after.as_ref().is_none_or(|after| contract.name > *after));
     let mut datasets = Vec::new();
     for contract in readable {
-        if let Some(policy) = Policy::of(contract, &context.rights) {
-            datasets.push(dataset(inner, context, contract, &policy).await?);
+        if let Some(seen) = Seen::of(contract, context) {
+            datasets.push(dataset(inner, context, contract, seen).await?);
         }
         if datasets.len() > page.size {
             break;
@@ -46,8 +49,21 @@ pub(crate) async fn describe(inner: &Inner, context: &CallContext, name: &str) -
     let unknown = || WarehouseError::DatasetUnknown { dataset: name.chars().take(80).collect() };
     let contracts = inner.contracts.datasets();
     let contract = contracts.get(name).ok_or_else(unknown)?;
-    let policy = Policy::of(contract, &context.rights).ok_or_else(unknown)?;
-    dataset(inner, context, contract, &policy).await
+    let seen = Seen::of(contract, context).ok_or_else(unknown)?;
+    dataset(inner, context, contract, seen).await
+}
+
+/// How a caller sees a dataset.
+enum Seen {
+    InRows(Policy),
+    InCells(Cells),
+}
+
+impl Seen {
+    fn of(contract: &Arc<DatasetContract>, context: &CallContext) -> Option<Seen> {
+        let in_cells = || Cells::of(contract, &context.rights).map(Seen::InCells);
+        Policy::of(contract, &context.rights).map(Seen::InRows).or_else(in_cells)
+    }
 }
 
 /// The contract of a dataset as it was written.
@@ -61,22 +77,42 @@ pub(crate) async fn contract(contracts: &Contracts, name: &str) -> Result<Datase
     Ok(DatasetDocument { name: row.name, revision: row.revision, document: row.document, written_at, written_by: row.written_by })
 }
 
-async fn dataset(inner: &Inner, context: &CallContext, contract: &DatasetContract, policy: &Policy) -> Result<Dataset, WarehouseError> {
-    let visible_key = contract.key.iter().filter(|key| contract.column(key).is_some_and(|(index, _)| policy.shown(index).is_some()));
+async fn dataset(inner: &Inner, context: &CallContext, contract: &DatasetContract, seen: Seen) -> Result<Dataset, WarehouseError> {
+    let (columns, key, rows) = match &seen {
+        Seen::InRows(policy) => {
+            let visible_key = contract.key.iter().filter(|key| contract.column(key).is_some_and(|(index, _)| policy.shown(index).is_some()));
+            (columns(contract, policy), visible_key.cloned().collect(), rows(inner, context, contract).await?)
+        }
+        Seen::InCells(cells) => (cells.columns.iter().map(cell_column).collect(), Vec::new(), 0),
+    };
     Ok(Dataset {
         name: contract.name.clone(),
         purpose: contract.purpose.clone(),
-        columns: columns(contract, policy),
-        key: visible_key.cloned().collect(),
+        columns,
+        key,
         mode: match contract.mode {
             Mode::Append => "append",
             Mode::Latest => "latest",
         }
         .to_owned(),
         owner: contract.owner.clone(),
-        rows: rows(inner, context, contract).await?,
+        rows,
         last_appended_at: last_appended_at(inner, context, contract).await?.map(timestamp),
+        minimum_group: if contract.aggregated_by.is_empty() { 0 } else { i32::try_from(contract.minimum_group).unwrap_or(i32::MAX) },
+        aggregates_only: matches!(seen, Seen::InCells(_)),
     })
+}
+
+fn cell_column(column: &CellColumn) -> Column {
+    Column {
+        name: column.name.clone(),
+        r#type: column.column_type.name().to_owned(),
+        nullable: true,
+        unit: column.unit.clone().unwrap_or_default(),
+        meaning: column.meaning.clone(),
+        class: Class::Public.name().to_owned(),
+        masked: false,
+    }
 }
 
 fn columns(contract: &DatasetContract, policy: &Policy) -> Vec<Column> {

@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use kernel_base::{City, DatasetRight, ORIGIN_COLUMNS, Rights, Scope};
 
-use crate::contract::{Class, DatasetContract, HIDDEN_COLUMNS, Mask, Visibility};
+use crate::contract::{CUSTOMER, Class, DatasetContract, HIDDEN_COLUMNS, Mask, Visibility};
 
+pub(crate) mod cells;
 mod files;
 mod leakproof;
 mod mask;
@@ -15,7 +16,7 @@ pub(crate) use files::{rows_read, rows_to_read};
 pub(crate) use table::{PlannedTable, planned_table};
 
 /// What one caller sees of one dataset. The only way from rights to rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Policy {
     /// Cities whose rows are seen; `None` is all of them.
     cities: Option<BTreeSet<String>>,
@@ -35,6 +36,19 @@ impl Policy {
     pub(crate) fn of(contract: &DatasetContract, rights: &Rights) -> Option<Policy> {
         let right = rights.dataset(&contract.name)?;
         Some(Policy { cities: cities(contract.visibility, &right.cities), columns: shown(contract, &right).collect() })
+    }
+
+    /// The policy of rights to see a dataset in cells only, `None` when there are none. Personal columns are hidden; the customer is there to be counted.
+    pub(crate) fn of_cells(contract: &DatasetContract, rights: &Rights) -> Option<Policy> {
+        let right = rights.dataset_in_cells(&contract.name)?;
+        let is_shown = |name: &String| right.columns.as_ref().is_none_or(|granted| granted.contains(name));
+        let columns = contract.columns.iter().enumerate().filter(|(_, column)| match column.class {
+            _ if column.name == CUSTOMER => true,
+            Class::Public | Class::Internal => is_shown(&column.name),
+            Class::Personal | Class::Secret => false,
+        });
+        let columns = columns.map(|(index, _)| Shown { index: HIDDEN_COLUMNS + index, mask: None }).collect();
+        Some(Policy { cities: cities(contract.visibility, &right.cities), columns })
     }
 
     /// The same with the columns that say where a row came from, of those that are granted. They are the table's first and stand last here.

@@ -2,7 +2,7 @@ use kernel_base::ORIGIN_COLUMNS;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{CITY, Class, ColumnContract, ColumnType, DatasetContract, Mask, Mode, REVISION, Visibility};
+use super::{CITY, CUSTOMER, Class, ColumnContract, ColumnType, DAY, DatasetContract, MONTH, Mask, Mode, REVISION, Visibility};
 use crate::error::WarehouseError;
 
 // Limit: columns of a dataset. The widest table of the data model has 25; each column of a scan costs memory per row group.
@@ -11,8 +11,16 @@ const COLUMNS_MAX: usize = 200;
 /// What the tables call the number of a row.
 const ROW_ID: &str = "rowid";
 
-/// Schemas that are no plugin's: of the shared datasets, in queries and in the catalog, of their changes, and of the kernel's own tables.
-const SCHEMAS: [&str; 4] = ["public", "main", "changes", "kernel"];
+/// Schemas that are no plugin's: of the shared datasets, in queries and in the catalog, of their changes, of their cells, and of the kernel's own tables.
+const SCHEMAS: [&str; 5] = ["public", "main", "changes", "aggregates", "kernel"];
+
+// Limit: columns that make a cell. More make cells of nobody.
+const AGGREGATED_BY_MAX: usize = 8;
+
+/// The least number of customers in a cell that is shown, where a contract says no other.
+const MINIMUM_GROUP: u32 = 10;
+// Limit: no cell is of one customer, and none of more than all of a province.
+const MINIMUM_GROUPS: std::ops::RangeInclusive<u32> = 2..=100_000_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +33,9 @@ struct Written {
     key: Vec<Spanned<String>>,
     #[serde(default)]
     sorted_by: Vec<Spanned<String>>,
+    #[serde(default)]
+    aggregated_by: Vec<Spanned<String>>,
+    minimum_group: Option<Spanned<u32>>,
     columns: Vec<WrittenColumn>,
 }
 
@@ -55,6 +66,8 @@ pub(super) fn dataset(file: &str, text: &str) -> Result<DatasetContract, Warehou
         visibility: written.visibility,
         key: written.key.into_iter().map(|name| name.value).collect(),
         sorted_by: written.sorted_by.into_iter().map(|name| name.value).collect(),
+        aggregated_by: written.aggregated_by.into_iter().map(|name| name.value).collect(),
+        minimum_group: written.minimum_group.map_or(MINIMUM_GROUP, |least| least.value),
         columns: written.columns.into_iter().map(column).collect(),
     })
 }
@@ -117,7 +130,8 @@ impl Checker<'_> {
             }
         }
         self.check_key(written)?;
-        self.check_sorting(written)
+        self.check_sorting(written)?;
+        self.check_cells(written)
     }
 
     fn check_column(&self, column: &WrittenColumn) -> Result<(), WarehouseError> {
@@ -189,7 +203,34 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn fail(&self, at: &Spanned<String>, problem: &str) -> Result<(), WarehouseError> {
+    fn check_cells(&self, written: &Written) -> Result<(), WarehouseError> {
+        let by = &written.aggregated_by;
+        let column = |name: &str| written.columns.iter().find(|column| column.name.value == name);
+        for (index, name) in by.iter().enumerate() {
+            let problem = match column(&name.value) {
+                _ if index == AGGREGATED_BY_MAX => "cells are made by at most 8 columns",
+                _ if name.value == CITY => "the city makes cells in any case: leave it out",
+                _ if name.value == CUSTOMER => "a cell is of many customers",
+                _ if by[..index].iter().any(|earlier| earlier.value == name.value) => "cells are made by the column twice",
+                None if name.value == MONTH && column(DAY).is_some_and(|day| day.r#type == ColumnType::Day && day.class != Class::Personal) => continue,
+                None => "cells are made by a column that the dataset does not have; month is there with a day",
+                Some(column) if matches!(column.class, Class::Personal | Class::Secret) => "cells are not made by a personal or secret column",
+                Some(column) if matches!(column.r#type, ColumnType::Real | ColumnType::Instant) => "cells are made by text, integers, booleans and days",
+                Some(_) => continue,
+            };
+            return self.fail(name, problem);
+        }
+        match &written.minimum_group {
+            Some(least) if by.is_empty() => self.fail(least, "a size of cells needs aggregated_by, which makes them"),
+            Some(least) if !MINIMUM_GROUPS.contains(&least.value) => {
+                let problem = format!("the customers of a cell are {} to {} at least", MINIMUM_GROUPS.start(), MINIMUM_GROUPS.end());
+                self.fail(least, &problem)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fail<T: std::fmt::Display>(&self, at: &Spanned<T>, problem: &str) -> Result<(), WarehouseError> {
         let (line, column) = (at.referenced.line(), at.referenced.column());
         Err(WarehouseError::ContractInvalid { file: self.file.to_owned(), line, column, problem: format!("'{}': {problem}", at.value) })
     }
@@ -229,6 +270,13 @@ columns:
             ("key: [visit_id]", "key: [visit_id]\nsorted_by: [visit]", 7, "does not have"),
             ("key: [visit_id]", "key: [visit_id]\nsorted_by: [city, city]", 7, "twice"),
             ("key: [visit_id]", "key: [visit_id]\nsorted_by: [phone]", 7, "personal or secret"),
+            ("key: [visit_id]", "key: [visit_id]\nminimum_group: 10", 7, "needs aggregated_by"),
+            ("key: [visit_id]", "key: [visit_id]\naggregated_by: [visit_id]\nminimum_group: 1", 8, "2 to 100000000"),
+            ("key: [visit_id]", "key: [visit_id]\naggregated_by: [month]", 7, "there with a day"),
+            ("key: [visit_id]", "key: [visit_id]\naggregated_by: [city]", 7, "leave it out"),
+            ("key: [visit_id]", "key: [visit_id]\naggregated_by: [customer_id]", 7, "many customers"),
+            ("key: [visit_id]", "key: [visit_id]\naggregated_by: [phone]", 7, "personal or secret"),
+            ("key: [visit_id]", "key: [visit_id]\naggregated_by: [visit_id, visit_id]", 7, "twice"),
             ("mask: msisdn, ", "", 10, "says how it is masked"),
             ("name: phone, type: text", "name: phone, type: integer", 10, "use mask all"),
             ("name: phone", "name: visit_id", 10, "there twice"),

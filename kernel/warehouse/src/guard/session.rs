@@ -25,6 +25,7 @@ use kernel_base::Rights;
 
 use super::{
     Policy,
+    cells::{Cells, CellsTable},
     files::rows_to_read,
     table::{GuardedTable, Shows},
 };
@@ -41,6 +42,8 @@ pub(crate) const CATALOG: &str = "backplane";
 pub(crate) const SCHEMA: &str = "public";
 /// The schema of the changes of shared datasets, and the catalog of those of plugins.
 const CHANGES: &str = "changes";
+/// The same of the cells of those that are seen so.
+const AGGREGATES: &str = "aggregates";
 
 // Limit: what a sort keeps back for merging what it has put on disk, on each core: the engine's own measure, or a part of the memory that leaves most of it for rows when
 // several joins have two sorts each.
@@ -129,23 +132,26 @@ impl GuardedSession<'_> {
     /// What plans SQL: its catalog holds the datasets that the rights reach, guarded, and nothing else. There is no table function, no information schema, no
     /// file table and no way to make any.
     pub(crate) fn planner(&self, catalog: &Catalog<'_>) -> Result<SessionState, WarehouseError> {
-        let (rows, changes) = (MemoryCatalogProvider::new(), MemoryCatalogProvider::new());
-        let register = |to: &MemoryCatalogProvider, name: &str, plugin: Option<&str>, shows| {
+        let (rows, changes, cells) = (MemoryCatalogProvider::new(), MemoryCatalogProvider::new(), MemoryCatalogProvider::new());
+        let register = |to: &MemoryCatalogProvider, name: &str, plugin: Option<&str>, seen| {
             let (appender, datasets, rights) = (self.sessions.appender.clone(), catalog.datasets.clone(), catalog.rights.clone());
             let plugin = plugin.map(str::to_owned);
-            let schema = GuardedSchema { appender, datasets, rights, snapshot: self.snapshot, with_origin: catalog.with_origin, plugin, shows };
+            let schema = GuardedSchema { appender, datasets, rights, snapshot: self.snapshot, with_origin: catalog.with_origin, plugin, seen };
             to.register_schema(name, Arc::new(schema)).map_err(WarehouseError::broken)
         };
-        register(&rows, SCHEMA, None, Shows::Rows)?;
-        register(&rows, CHANGES, None, Shows::Changes)?;
+        register(&rows, SCHEMA, None, Seen::As(Shows::Rows))?;
+        register(&rows, CHANGES, None, Seen::As(Shows::Changes))?;
+        register(&rows, AGGREGATES, None, Seen::InCells)?;
         for plugin in plugins(catalog.datasets) {
-            register(&rows, &plugin, Some(&plugin), Shows::Rows)?;
-            register(&changes, &plugin, Some(&plugin), Shows::Changes)?;
+            register(&rows, &plugin, Some(&plugin), Seen::As(Shows::Rows))?;
+            register(&changes, &plugin, Some(&plugin), Seen::As(Shows::Changes))?;
+            register(&cells, &plugin, Some(&plugin), Seen::InCells)?;
         }
         // A list of the session's own: the blank state's is shared.
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(rows));
         catalogs.register_catalog(CHANGES.to_owned(), Arc::new(changes));
+        catalogs.register_catalog(AGGREGATES.to_owned(), Arc::new(cells));
         let mut state = self.sessions.blank.clone();
         state.register_catalog_list(Arc::new(catalogs));
         state.mark_start_execution();
@@ -234,19 +240,29 @@ struct GuardedSchema {
     snapshot: i64,
     with_origin: bool,
     plugin: Option<String>,
-    shows: Shows,
+    seen: Seen,
+}
+
+/// How a schema shows its datasets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    As(Shows),
+    InCells,
 }
 
 impl GuardedSchema {
-    fn policy(&self, table: &str) -> Option<(&Arc<DatasetContract>, Policy)> {
-        let contract = match &self.plugin {
+    fn contract(&self, table: &str) -> Option<&Arc<DatasetContract>> {
+        match &self.plugin {
             // A quoted name with a dot would be a second way to a plugin's dataset.
-            None if table.contains('.') => return None,
-            None => self.datasets.get(table)?,
-            Some(plugin) => self.datasets.get(&format!("{plugin}.{table}"))?,
-        };
+            None if table.contains('.') => None,
+            None => self.datasets.get(table),
+            Some(plugin) => self.datasets.get(&format!("{plugin}.{table}")),
+        }
+    }
+
+    fn policy(&self, contract: &DatasetContract) -> Option<Policy> {
         let policy = Policy::of(contract, &self.rights)?;
-        Some((contract, if self.with_origin { policy.with_origin(contract, &self.rights) } else { policy }))
+        Some(if self.with_origin { policy.with_origin(contract, &self.rights) } else { policy })
     }
 }
 
@@ -268,15 +284,27 @@ impl SchemaProvider for GuardedSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let Some((contract, policy)) = self.policy(name) else {
+        let Some(contract) = self.contract(name) else {
             return Ok(None);
         };
-        let table = GuardedTable::open(self.appender.clone(), contract.clone(), policy, self.shows, self.snapshot).await?;
-        Ok(Some(Arc::new(table)))
+        let appender = self.appender.clone();
+        Ok(match self.seen {
+            Seen::As(shows) => match self.policy(contract) {
+                Some(policy) => Some(Arc::new(GuardedTable::open(appender, contract.clone(), policy, shows, self.snapshot).await?)),
+                None => None,
+            },
+            Seen::InCells => match Cells::of(contract, &self.rights) {
+                Some(cells) => CellsTable::open(appender, cells, self.snapshot).await?.map(|table| Arc::new(table) as _),
+                None => None,
+            },
+        })
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.policy(name).is_some()
+        self.contract(name).is_some_and(|contract| match self.seen {
+            Seen::As(_) => self.policy(contract).is_some(),
+            Seen::InCells => Cells::of(contract, &self.rights).is_some(),
+        })
     }
 }
 
