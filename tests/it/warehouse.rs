@@ -119,6 +119,29 @@ async fn personal_columns_are_masked_and_others_exist_only_when_granted() {
 }
 
 #[tokio::test]
+async fn a_city_compares_itself_with_cells_of_the_province() {
+    let kernel = Kernel::start().await;
+    for (city, customers) in [(FOSHAN, 0..12), (DONGGUAN, 100..130), ("440100", 200..203)] {
+        let use_of = |customer: i64| {
+            json!({"customer_id": customer, "product_id": "P1", "day": "2026-01-05", "source_feed": "test", "events": 1, "quantity": 0, "seconds": 0, "kb": 0, "fee_fen": 5,
+                   "ok_events": 1, "failed_events": 0})
+            .to_string()
+        };
+        let rows_json = customers.map(use_of).collect::<Vec<_>>().join("\n");
+        let request = AppendRequest { dataset: "usage".to_owned(), idempotency_key: "k".to_owned(), rows_json, ..AppendRequest::default() };
+        kernel.call.in_city(city).ingest().append(request).await.unwrap();
+    }
+    let cells = kernel.account("cells", &["warehouse.query", "dataset.aggregate:usage"], &["440000"]).await;
+    let listed = kernel.cli_ok(&["tables", "--token", &cells]);
+    assert!(listed.contains("aggregates.usage") && listed.contains("cells of 10 or more") && !listed.contains("interaction"), "{listed}");
+    let described = kernel.cli_ok(&["tables", "usage", "--token", &cells]);
+    assert!(described.contains("aggregates.usage: ") && described.contains("customer_count"), "{described}");
+    let compared = "select city, row_count, fee_fen from aggregates.usage order by city";
+    assert_eq!(kernel.cli_ok(&["query", compared, "--format", "csv", "--token", &cells]), "city,row_count,fee_fen\n440600,12,60\n441900,30,150\n");
+    assert_eq!(refused(&kernel.call.with_token(&cells), sql("select count(*) from usage")).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn leaving_the_city_out_opens_no_city_that_naming_it_would_not() {
     let kernel = with_both_cities().await;
     let mut auth = kernel.call.auth();

@@ -110,7 +110,7 @@ fn cell_column(column: &CellColumn) -> Column {
         nullable: true,
         unit: column.unit.clone().unwrap_or_default(),
         meaning: column.meaning.clone(),
-        class: Class::Public.name().to_owned(),
+        class: Class::Internal.name().to_owned(),
         masked: false,
     }
 }

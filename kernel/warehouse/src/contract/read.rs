@@ -3,7 +3,10 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{CITY, CUSTOMER, Class, ColumnContract, ColumnType, DAY, DatasetContract, MONTH, Mask, Mode, REVISION, Visibility};
-use crate::error::WarehouseError;
+use crate::{
+    error::WarehouseError,
+    guard::cells::{CUSTOMER_COUNT, ROW_COUNT},
+};
 
 // Limit: columns of a dataset. The widest table of the data model has 25; each column of a scan costs memory per row group.
 const COLUMNS_MAX: usize = 200;
@@ -212,13 +215,21 @@ impl Checker<'_> {
                 _ if name.value == CITY => "the city makes cells in any case: leave it out",
                 _ if name.value == CUSTOMER => "a cell is of many customers",
                 _ if by[..index].iter().any(|earlier| earlier.value == name.value) => "cells are made by the column twice",
-                None if name.value == MONTH && column(DAY).is_some_and(|day| day.r#type == ColumnType::Day && day.class != Class::Personal) => continue,
+                None if name.value == MONTH
+                    && column(DAY).is_some_and(|day| day.r#type == ColumnType::Day && matches!(day.class, Class::Public | Class::Internal)) =>
+                {
+                    continue;
+                }
                 None => "cells are made by a column that the dataset does not have; month is there with a day",
                 Some(column) if matches!(column.class, Class::Personal | Class::Secret) => "cells are not made by a personal or secret column",
                 Some(column) if matches!(column.r#type, ColumnType::Real | ColumnType::Instant) => "cells are made by text, integers, booleans and days",
                 Some(_) => continue,
             };
             return self.fail(name, problem);
+        }
+        let counts = written.columns.iter().find(|column| [ROW_COUNT, CUSTOMER_COUNT].contains(&column.name.value.as_str()));
+        if let Some(count) = counts.filter(|_| !by.is_empty()) {
+            return self.fail(&count.name, "cells have a column of this name, which counts: choose another name");
         }
         match &written.minimum_group {
             Some(least) if by.is_empty() => self.fail(least, "a size of cells needs aggregated_by, which makes them"),
@@ -272,6 +283,12 @@ columns:
             ("key: [visit_id]", "key: [visit_id]\nsorted_by: [phone]", 7, "personal or secret"),
             ("key: [visit_id]", "key: [visit_id]\nminimum_group: 10", 7, "needs aggregated_by"),
             ("key: [visit_id]", "key: [visit_id]\naggregated_by: [visit_id]\nminimum_group: 1", 8, "2 to 100000000"),
+            (
+                "key: [visit_id]\ncolumns:",
+                "key: [visit_id]\naggregated_by: [visit_id]\ncolumns:\n  - {name: row_count, type: text, nullable: true, class: public, meaning: m}",
+                9,
+                "choose another name",
+            ),
             ("key: [visit_id]", "key: [visit_id]\naggregated_by: [month]", 7, "there with a day"),
             ("key: [visit_id]", "key: [visit_id]\naggregated_by: [city]", 7, "leave it out"),
             ("key: [visit_id]", "key: [visit_id]\naggregated_by: [customer_id]", 7, "many customers"),

@@ -1,17 +1,16 @@
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::Column,
     datasource::provider_as_source,
     error::{DataFusionError, Result},
-    functions::datetime::expr_fn::date_trunc,
+    functions::datetime::expr_fn::{date_part, make_date},
     functions_aggregate::expr_fn::{count, count_distinct, sum},
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, utils::conjunction},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, expr_rewriter::unnormalize_cols, utils::conjunction},
     physical_plan::ExecutionPlan,
-    prelude::{cast, col, lit, when},
+    prelude::{col, lit, when},
 };
 use kernel_base::Rights;
 
@@ -26,8 +25,8 @@ use crate::{
     contract::{CITY, CUSTOMER, ColumnContract, ColumnType, DAY, DatasetContract, MONTH, REVISION},
 };
 
-const ROW_COUNT: &str = "row_count";
-const CUSTOMER_COUNT: &str = "customer_count";
+pub(crate) const ROW_COUNT: &str = "row_count";
+pub(crate) const CUSTOMER_COUNT: &str = "customer_count";
 
 /// A dataset as who may see no rows sees it: a row for each cell that the contract makes of city, and of the columns and month by which it is aggregated, with counts
 /// and sums. Cells of fewer customers than the contract says are not there, and nothing of a query is computed of their rows.
@@ -74,7 +73,7 @@ impl Cells {
         for name in &contract.aggregated_by {
             columns.push(match shown(name) {
                 Some(column) => value(column),
-                None if name == MONTH => month(shown(DAY)?),
+                None if name == MONTH && contract.column(MONTH).is_none() => month(shown(DAY)?),
                 None => return None,
             });
         }
@@ -90,8 +89,13 @@ impl Cells {
         Some(Cells { contract: contract.clone(), policy, columns })
     }
 
-    fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), true)).collect::<Vec<_>>()))
+    /// Values have the types that the rows have, or no condition on them could be met below.
+    fn schema(&self, rows: &Schema) -> SchemaRef {
+        let data_type = |column: &CellColumn| match column.holds {
+            Holds::Value => rows.field_with_name(&column.name).map_or_else(|_| column.column_type.arrow(), |field| field.data_type().clone()),
+            _ => column.column_type.arrow(),
+        };
+        Arc::new(Schema::new(self.columns.iter().map(|column| Field::new(&column.name, data_type(column), true)).collect::<Vec<_>>()))
     }
 }
 
@@ -123,18 +127,21 @@ pub(super) struct CellsTable {
 }
 
 impl CellsTable {
-    /// `None` when the dataset had not all columns at the snapshot.
-    pub(super) async fn open(appender: Arc<Appender>, cells: Cells, snapshot: i64) -> Result<Option<CellsTable>> {
+    /// Without the sums of columns that the dataset had not at the snapshot; `None` when it had not all that makes cells.
+    pub(super) async fn open(appender: Arc<Appender>, mut cells: Cells, snapshot: i64) -> Result<Option<CellsTable>> {
         let (contract, policy) = (cells.contract.clone(), cells.policy.clone());
         let rows = Arc::new(GuardedTable::open(appender, contract, policy, Shows::Rows, snapshot).await?);
-        let (known, schema) = (rows.schema(), cells.schema());
-        let is_there = |column: &CellColumn| match column.holds {
-            Holds::Value | Holds::Sum | Holds::SumOfSome => known.index_of(&column.name).is_ok(),
-            Holds::Month => known.index_of(DAY).is_ok(),
-            Holds::Customers => known.index_of(CUSTOMER).is_ok(),
-            Holds::Rows => true,
-        };
-        Ok(cells.columns.iter().all(is_there).then_some(CellsTable { cells, rows, schema }))
+        let known = rows.schema();
+        let is_there = |name: &str| known.index_of(name).is_ok();
+        cells.columns.retain(|column| !matches!(column.holds, Holds::Sum | Holds::SumOfSome) || is_there(&column.name));
+        let has_all = cells.columns.iter().all(|column| match column.holds {
+            Holds::Value => is_there(&column.name),
+            Holds::Month => is_there(DAY),
+            Holds::Customers => is_there(CUSTOMER),
+            Holds::Rows | Holds::Sum | Holds::SumOfSome => true,
+        });
+        let schema = cells.schema(&known);
+        Ok(has_all.then_some(CellsTable { cells, rows, schema }))
     }
 
     /// A condition on what all rows of a cell have in common keeps whole cells, and can be met below them.
@@ -146,23 +153,29 @@ impl CellsTable {
     fn plan(&self, shown: &[usize], filters: &[Expr]) -> Result<LogicalPlan> {
         let least = lit(i64::from(self.cells.contract.minimum_group));
         let rows = LogicalPlanBuilder::scan("cell", provider_as_source(self.rows.clone()), None)?;
-        let rows = match conjunction(filters.iter().filter(|filter| self.is_of_cells(filter)).cloned().map(unqualified)) {
+        let of_cells = filters.iter().filter(|filter| self.is_of_cells(filter)).cloned();
+        let rows = match conjunction(unnormalize_cols(of_cells)) {
             Some(condition) => rows.filter(condition)?,
             None => rows,
         };
-        let customers = |of: Expr| if self.cells.contract.column(CUSTOMER).is_some() { count_distinct(of) } else { count(lit(1_i64)) };
-        let (mut by, mut computed) = (Vec::new(), vec![customers(col(CUSTOMER)).alias(SIZE)]);
-        for column in &self.cells.columns {
+        let has_customers = self.cells.contract.column(CUSTOMER).is_some();
+        let size = if has_customers { count_distinct(col(CUSTOMER)) } else { count(lit(1_i64)) };
+        let (mut by, mut computed) = (Vec::new(), vec![size.alias(SIZE)]);
+        let asked: BTreeSet<usize> = shown.iter().copied().collect();
+        for (index, column) in self.cells.columns.iter().enumerate() {
             let name = column.name.as_str();
             match column.holds {
                 Holds::Value => by.push(col(name)),
-                Holds::Month => by.push(cast(date_trunc(lit(MONTH), col(DAY)), DataType::Date32).alias(name)),
+                // Not date_trunc, which fails on days that nanoseconds do not reach.
+                Holds::Month => by.push(make_date(date_part(lit("year"), col(DAY)), date_part(lit("month"), col(DAY)), lit(1_i32)).alias(name)),
+                // What is counted of each cell, of different customers above all, is counted for who asks.
+                _ if !asked.contains(&index) => {}
                 Holds::Rows => computed.push(count(lit(1_i64)).alias(name)),
                 Holds::Customers => {}
                 Holds::Sum => computed.push(sum(col(name)).alias(name)),
                 Holds::SumOfSome => {
                     computed.push(sum(col(name)).alias(name));
-                    computed.push(match self.cells.contract.column(CUSTOMER).is_some() {
+                    computed.push(match has_customers {
                         true => count_distinct(when(col(name).is_not_null(), col(CUSTOMER)).end()?).alias(size_of(name)),
                         false => count(col(name)).alias(size_of(name)),
                     });
@@ -187,17 +200,6 @@ const SIZE: &str = "_size";
 
 fn size_of(name: &str) -> String {
     format!("_size_of_{name}")
-}
-
-fn unqualified(filter: Expr) -> Expr {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    let plain = filter.clone().transform(|part| {
-        Ok(match part {
-            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
-            other => Transformed::no(other),
-        })
-    });
-    plain.map_or(filter, |plain| plain.data)
 }
 
 impl fmt::Debug for CellsTable {
@@ -231,7 +233,7 @@ impl TableProvider for CellsTable {
         }
         let columns = (0..shown.len()).map(|index| (index, None)).collect();
         let rule = Rule { cities: None, columns, schema: Arc::new(self.schema.project(&shown)?) };
-        // What is computed of cells is not computed of rows: no condition of a query passes.
+        // What a query computes of cells is not computed of rows: the engine moves nothing below this.
         Ok(Arc::new(PolicyExec::new(inner, Arc::new(rule), None)))
     }
 }

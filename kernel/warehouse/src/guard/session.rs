@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider},
     common::tree_node::TreeNodeRecursion,
+    datasource::source_as_provider,
     error::DataFusionError,
     execution::{
         SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
@@ -27,7 +28,7 @@ use super::{
     Policy,
     cells::{Cells, CellsTable},
     files::rows_to_read,
-    table::{GuardedTable, Shows},
+    table::{GuardedTable, Shows, planned_table},
 };
 use crate::{
     append::Appender,
@@ -218,10 +219,12 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn streams_through(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
     let mut streams = true;
     plan.apply_with_subqueries(|node| {
-        streams &= matches!(
-            node,
-            LogicalPlan::TableScan(_) | LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_)
-        );
+        streams &= match node {
+            // A table of cells has a plan of its own, in which rows come together.
+            LogicalPlan::TableScan(scan) => planned_table(&source_as_provider(&scan.source)?).is_some(),
+            LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_) => true,
+            _ => false,
+        };
         Ok(if streams { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(streams)

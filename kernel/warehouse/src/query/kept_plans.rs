@@ -186,7 +186,7 @@ impl Asks {
                         self.note_table(table);
                         true
                     }
-                    // What a recursive query reads of itself.
+                    // What a recursive query reads of itself, or cells.
                     None => false,
                 },
                 LogicalPlan::Limit(_) => !has_placeholder,

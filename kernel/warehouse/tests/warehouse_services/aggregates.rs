@@ -1,10 +1,13 @@
 //! Who may see no rows sees cells of many customers, and nothing of a query is computed of their rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use backplane_proto::{
     ingest::v1::AppendRequest,
-    warehouse::v1::{DescribeDatasetRequest, ListDatasetsRequest},
+    warehouse::v1::{DescribeDatasetRequest, ListDatasetsRequest, QueryRequest},
 };
 use kernel_base::CallContext;
 use proptest::prelude::*;
@@ -162,6 +165,53 @@ async fn what_is_not_granted_or_has_no_cells_is_not_there() {
     assert_eq!((both.rows, both.aggregates_only), (56, false));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn any_day_has_its_month_and_earlier_snapshots_their_cells() {
+    let kernel = two_cities().await;
+    let before = kernel.query(&manager(), "select 1").await.unwrap().snapshot_id;
+    for (key, day) in [("far", "2999-12-31"), ("old", "1969-12-31")] {
+        uses(&kernel, FOSHAN, key, &(0..10).map(|customer| (customer, "P9", day, 1)).collect::<Vec<_>>()).await;
+    }
+    let months = kernel.table(&manager(), "select month, fee_fen from aggregates.usage where product_id = 'P9' order by month").await;
+    assert_eq!(months, ["1969-12-01|10", "2999-12-01|10"]);
+    // A sum that came later is not there earlier, and the rest is.
+    let wider = format!("{}  - {{name: bonus, type: integer, nullable: true, class: internal, meaning: m}}\n", include_str!("../../datasets/usage.yaml"));
+    kernel.put_dataset(&wider, 1).await.unwrap();
+    assert_eq!(kernel.table(&manager(), "select bonus, row_count from aggregates.usage where product_id = 'P3'").await, ["null|20"]);
+    let at = |sql: &str| QueryRequest { sql: sql.to_owned(), snapshot_id: before, ..QueryRequest::default() };
+    assert_eq!(kernel.ask(&manager(), at("select row_count from aggregates.usage where product_id = 'P3'")).await.unwrap().lines(), ["20"]);
+    assert_eq!(reason(&kernel.ask(&manager(), at("select bonus from aggregates.usage")).await.unwrap_err()), "SQL_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_other_cells_are_not_read() {
+    let kernel = Kernel::start_with(|settings| settings.held_rows = 0).await;
+    let of_city = |customers: std::ops::Range<i64>| customers.map(|customer| (customer, "P1", "2026-01-05", 1)).collect::<Vec<_>>();
+    let files = || -> BTreeSet<PathBuf> { parquet_files(&kernel.settings.dir.join("data/main/usage")) };
+    uses(&kernel, FOSHAN, "f", &of_city(0..12)).await;
+    let of_foshan = files();
+    uses(&kernel, DONGGUAN, "d", &of_city(100..112)).await;
+    let of_dongguan = files().difference(&of_foshan).cloned().collect::<Vec<_>>();
+    assert_eq!(of_dongguan.len(), 1);
+    std::fs::remove_file(&of_dongguan[0]).unwrap();
+    kernel.query(&manager(), "select row_count from aggregates.usage").await.unwrap_err();
+    assert_eq!(kernel.table(&manager(), "select row_count from aggregates.usage where city = '440600'").await, ["12"]);
+}
+
+fn parquet_files(folder: &Path) -> BTreeSet<PathBuf> {
+    let (mut files, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
+    while let Some(inner) = folders.pop() {
+        for path in std::fs::read_dir(inner).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path);
+            }
+        }
+    }
+    files
+}
+
 /// A row of the random tables: city, whose, which product, which day, how much.
 type Row = ((usize, i64, usize, usize), i64);
 
@@ -189,15 +239,20 @@ fn any_rows_make_the_cells_that_they_should() {
     let outcome = runner.run(&rows, |rows| {
         let rows: Vec<Row> = rows.into_iter().collect();
         runtime.block_on(async {
-            let kernel = Kernel::start().await;
+            // From files, on both cores; a cell is in several files.
+            let kernel = Kernel::start_with(|settings| (settings.held_rows, settings.query.looked_into_rows, settings.query.one_core_rows) = (0, 0, 0)).await;
             for (index, city) in CITIES.iter().enumerate() {
                 let of_city = rows.iter().filter(|((at, ..), _)| *at == index);
                 let sent: Vec<_> = of_city.map(|((_, customer, product, day), fee)| (*customer, PRODUCTS[*product], DAYS[*day].0, *fee)).collect();
-                uses(&kernel, city, "k", &sent).await;
+                for (part, sent) in sent.chunks(sent.len().div_ceil(3).max(1)).enumerate() {
+                    uses(&kernel, city, &format!("k{part}"), sent).await;
+                }
             }
             let cells = expected(&rows);
             let sql = "select city, product_id, month, row_count, customer_count, fee_fen from aggregates.usage";
             assert_eq!(kernel.table(&manager(), &format!("{sql} order by 1, 2, 3")).await, cells);
+            let places = kernel.table(&manager(), "select city, product_id, month from aggregates.usage order by 1, 2, 3").await;
+            assert_eq!(places, cells.iter().map(|cell| cell.split('|').take(3).collect::<Vec<_>>().join("|")).collect::<Vec<_>>());
             for product in PRODUCTS {
                 let of_product: Vec<_> = cells.iter().filter(|cell| cell.contains(product)).cloned().collect();
                 assert_eq!(kernel.table(&manager(), &format!("{sql} where product_id = '{product}' order by 1, 2, 3")).await, of_product);
