@@ -128,7 +128,7 @@ async fn a_city_compares_itself_with_cells_of_the_province() {
             .to_string()
         };
         let rows_json = customers.map(use_of).collect::<Vec<_>>().join("\n");
-        let request = AppendRequest { dataset: "usage".to_owned(), idempotency_key: "k".to_owned(), rows_json, ..AppendRequest::default() };
+        let request = AppendRequest { dataset: "usage".to_owned(), idempotency_key: city.to_owned(), rows_json, ..AppendRequest::default() };
         kernel.call.in_city(city).ingest().append(request).await.unwrap();
     }
     let cells = kernel.account("cells", &["warehouse.query", "dataset.aggregate:usage"], &["440000"]).await;
