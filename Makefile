@@ -44,7 +44,7 @@ bench: build plugins $(BENCH_PYTHON)/ready ## Ratios against peers, side by side
 fuzz: toolchain ## Random SQL on guarded tables against a copy of what the caller may see: CASES=10000 of them, some eight minutes
 	PROPTEST_CASES=$(or $(CASES),10000) cargo test --workspace --test warehouse_services differential
 
-power: build ## Cuts the power at CUTS=2000 moments of a kernel's work, some twenty minutes
+power: build ## Cuts the power at CUTS=2000 moments of a kernel's work, some seven minutes
 	POWER_CUTS=$(or $(CUTS),2000) cargo test --workspace --test it power
 
 build: toolchain ## The kernel and the command line
